@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The watch hub: one door for long-polls, streams and internal watchers.
+ *
+ * A subscription is a set of key ranges and the next revision wanted. It fires once (one-shot): when a change at or after `next_rev` touches one of its
+ * ranges, already or later. The subscriber then reads what it missed from a view (view_changes, or simply reads anew) and arms again
+ * with the next revision. So nothing is missed and nothing is told twice, a slow subscriber costs no memory, and no change is
+ * copied. Arm and disarm from the subscriber's thread; the firing is delivered to its mailbox. */
+#pragma once
+
+#include "base/mailbox.h"
+#include "storage/keys.h"
+#include "storage/store.h"
+
+struct hub;
+
+struct sub {
+    struct mail mail;            /* private */
+    struct mailbox *reply;
+    void (*fired)(struct sub *s); /* on the subscriber's thread; the sub is idle again and may be armed, or freed */
+    mu_rev next_rev;
+    struct key_range *ranges;    /* caller's memory, unchanged while armed */
+    size_t n_ranges;
+    int is_cancelled;            /* in fired(): it was cancelled, not woken */
+    /* private */
+    int state;
+    void *links;
+    struct sub *list_next;
+};
+
+enum { HUB_RANGES_MAX = 1000 };
+
+void hub_arm(struct hub *h, struct sub *s);
+/* Ask for the sub back: fired() comes exactly once for each arm, with is_cancelled set unless it fired first. */
+void hub_cancel(struct hub *h, struct sub *s);
+
+/* Core thread only. */
+struct hub *hub_new(struct mailbox *core_box);
+void hub_free(struct hub *h);
+void hub_handle(struct hub *h, struct mail *m);              /* a message of hub_arm / hub_cancel arrived at the core */
+void hub_publish(struct hub *h, const struct change_set *c, mu_rev head);
+void hub_fire_all(struct hub *h);                            /* drain or snapshot load: everybody looks anew */
+size_t hub_count(const struct hub *h);
