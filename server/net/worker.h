@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workers: threads that own connections. Each runs one uv loop, accepts on its own SO_REUSEPORT sockets, and a connection never moves.
+ *
+ * A worker gives its connections: a mailbox for answers from the core, cheap timers, and TLS. Bytes go up to server/http. */
+#pragma once
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/mailbox.h"
+
+struct worker;
+struct workers;
+
+struct listener_options {
+    const char *address;   /* "127.0.0.1:8500", "[::1]:8500", "localhost:0" */
+    const char *cert_file; /* NULL = plain */
+    const char *key_file;
+    const char *client_ca_file; /* NULL = no client certificates asked for */
+};
+
+struct net_limits {
+    uint32_t connections;            /* in all; 0 = from RLIMIT_NOFILE */
+    uint32_t connections_per_source; /* per IP address; 0 = 0.8 of connections on loopback sources, 200 on others */
+    uint32_t head_bytes;             /* 16 KiB */
+    uint32_t body_bytes;             /* largest of any route; 10 MiB */
+    int64_t head_timeout_ms;         /* 10 s from the first byte of a head to its end */
+    int64_t body_timeout_ms;         /* 30 s without progress of at least 1 KiB/s */
+    int64_t idle_timeout_ms;         /* 5 min between requests */
+    int64_t tls_timeout_ms;          /* 5 s */
+};
+
+struct http_server; /* server/http/http.h */
+
+struct workers_options {
+    unsigned n_workers;    /* 0 = one per core beyond the first, at least one, at most eight */
+    const struct listener_options *listeners;
+    size_t n_listeners;
+    struct net_limits limits;
+    struct http_server *http;
+};
+
+int workers_start(const struct workers_options *o, struct workers **out, struct err *e); /* binds, then starts threads */
+/* The address really bound (port 0 resolved), for listener i. */
+const char *workers_address(const struct workers *w, size_t listener);
+/* Stop accepting; answer what is running with "Connection: close"; call http's drain hook so that parked requests are answered. */
+void workers_drain(struct workers *w);
+/* After drain: wait at most timeout_ms for connections to end, then close them, join the threads, free. Any thread but a worker. */
+void workers_stop(struct workers *w, int64_t timeout_ms);
+/* Load certificates anew for all listeners; on an error the old ones stay. */
+int workers_reload_tls(struct workers *w, struct err *e);
+
+struct net_stats {
+    uint64_t connections, accepted, refused, tls_handshakes, tls_failures, bytes_in, bytes_out;
+    int64_t tls_not_after; /* Unix time of the first certificate to expire; 0 = none */
+};
+void workers_stats(const struct workers *w, struct net_stats *out); /* sums of per-worker counters, any thread */
+
+/* For code running on a worker. */
+uv_loop_t *worker_loop(struct worker *w);
+unsigned worker_number(const struct worker *w);
+/* Mail of core requests and subscriptions: each mail's owner has a callback; see server/http/http.h for how it is run. */
+struct mailbox *worker_mailbox(struct worker *w);
+
+/* A cheap one-shot timer on the worker's wheel (resolution 10 ms, never early). */
+struct worker_timer {
+    struct worker_timer *next, **prev; /* private */
+    int64_t at;
+    void (*fire)(struct worker_timer *t);
+};
+void worker_timer_start(struct worker *w, struct worker_timer *t, int64_t delay_ms); /* restarts when running */
+void worker_timer_stop(struct worker *w, struct worker_timer *t);                    /* idempotent */
+
+/* Messages in a worker's mailbox are {struct mail; ...}; this is how one is told what to do: mail_job is the first member. */
+struct mail_job {
+    struct mail mail;
+    void (*run)(struct mail_job *j); /* on the worker's thread */
+};
