@@ -11,6 +11,12 @@ struct mail {
     struct mail *next;
 };
 
+/* A message that knows what to do: first member of whatever waits. Every mail in a worker's or the core's mailbox is one. */
+struct mail_job {
+    struct mail mail;
+    void (*run)(struct mail_job *j); /* on the receiver's thread; may free or reuse j */
+};
+
 typedef void (*mailbox_wake_fn)(void *arg);
 
 struct mailbox {
@@ -26,3 +32,5 @@ void mailbox_fini(struct mailbox *m); /* must be empty */
 void mailbox_send(struct mailbox *m, struct mail *mail);
 /* All messages in order of sending, or NULL. Receiver's thread only. */
 struct mail *mailbox_take(struct mailbox *m);
+/* Take everything and run it in order; returns how many ran. */
+unsigned mailbox_run(struct mailbox *m);

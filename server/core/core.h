@@ -14,10 +14,10 @@ struct core;
 /* A request to the core, embedded in what waits for it. `reply` is where it comes back: the worker takes the mailbox
  * and calls done(). The request must stay alive until then; it cannot be withdrawn. */
 struct core_request {
-    struct mail mail; /* private: on the way to the core and back */
+    struct mail_job job; /* private: on the way to the core and back */
     struct mailbox *reply;
     void (*done)(struct core_request *q); /* on the receiver's thread */
-    int kind;       /* private */
+    struct core *core; /* private */
     int code;       /* 0 or MU_E_* */
     struct err err; /* sentence for people when code != 0 */
 };

@@ -59,7 +59,7 @@ void workers_stats(const struct workers *w, struct net_stats *out); /* sums of p
 /* For code running on a worker. */
 uv_loop_t *worker_loop(struct worker *w);
 unsigned worker_number(const struct worker *w);
-/* Mail of core requests and subscriptions: each mail's owner has a callback; see server/http/http.h for how it is run. */
+/* Every mail in it is a struct mail_job (base/mailbox.h), run on the worker's thread. */
 struct mailbox *worker_mailbox(struct worker *w);
 
 /* A cheap one-shot timer on the worker's wheel (resolution 10 ms, never early). */
@@ -70,9 +70,3 @@ struct worker_timer {
 };
 void worker_timer_start(struct worker *w, struct worker_timer *t, int64_t delay_ms); /* restarts when running */
 void worker_timer_stop(struct worker *w, struct worker_timer *t);                    /* idempotent */
-
-/* Messages in a worker's mailbox are {struct mail; ...}; this is how one is told what to do: mail_job is the first member. */
-struct mail_job {
-    struct mail mail;
-    void (*run)(struct mail_job *j); /* on the worker's thread */
-};

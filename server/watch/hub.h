@@ -14,29 +14,28 @@
 struct hub;
 
 struct sub {
-    struct mail mail;            /* private */
-    struct mailbox *reply;
-    void (*fired)(struct sub *s); /* on the subscriber's thread; the sub is idle again and may be armed, or freed */
+    struct mailbox *reply;           /* the subscriber's mailbox (of mail_jobs) */
+    void (*fired)(struct sub *s);    /* on the subscriber's thread; the sub is idle again and may be armed anew, or freed */
     mu_rev next_rev;
-    struct key_range *ranges;    /* caller's memory, unchanged while armed */
+    const struct key_range *ranges;  /* subscriber's memory, unchanged while armed */
     size_t n_ranges;
-    int is_cancelled;            /* in fired(): it was cancelled, not woken */
+    int is_cancelled;                /* hub_cancel was called since it was armed */
     /* private */
-    int state;
-    void *links;
-    struct sub *list_next;
+    struct mail_job arm_job, cancel_job, fire_job;
+    struct hub *hub;
+    struct hub_link *links;          /* hub's; NULL while not in the tables */
+    struct sub *next, **prev;
 };
 
 enum { HUB_RANGES_MAX = 1000 };
 
 void hub_arm(struct hub *h, struct sub *s);
-/* Ask for the sub back: fired() comes exactly once for each arm, with is_cancelled set unless it fired first. */
+/* Ask for the sub back. fired() comes exactly once for each hub_arm, cancelled or not; until then the sub must stay. */
 void hub_cancel(struct hub *h, struct sub *s);
 
 /* Core thread only. */
-struct hub *hub_new(struct mailbox *core_box);
+struct hub *hub_new(struct mailbox *core_box, mu_rev head);
 void hub_free(struct hub *h);
-void hub_handle(struct hub *h, struct mail *m);              /* a message of hub_arm / hub_cancel arrived at the core */
 void hub_publish(struct hub *h, const struct change_set *c, mu_rev head);
 void hub_fire_all(struct hub *h);                            /* drain or snapshot load: everybody looks anew */
 size_t hub_count(const struct hub *h);
