@@ -103,6 +103,7 @@ struct replica_proposal {
     uint8_t *data; /* heap (mem_alloc), taken */
     size_t len;
     int64_t deadline_at; /* clock_mono_ms */
+    int is_local_only;   /* NOT_LEADER instead of forwarding: what only holds while this node leads (the end of a lease) */
     /* private */
     mu_index index;
     mu_term term;

@@ -11,6 +11,23 @@
 
 struct core;
 
+struct core_options {
+    const char *data_dir;              /* absolute; exists, locked, ours */
+    struct replica_options replica;    /* loop and disk are filled in here */
+    uint64_t store_max_bytes;          /* 0 = store's default */
+    int64_t config_keep_ms;            /* history kept at least this long; 0 = 30 days */
+    uint32_t config_keep_versions;     /* and at least this many versions; 0 = 100 */
+    uint64_t disk_reserve_bytes;       /* writes are refused below this much free space; 0 = chosen from the disk's size */
+    void (*fatal)(int exit_code, const char *why); /* never returns */
+};
+
+/* Open what is on disk, then run the core thread. */
+int core_start(const struct core_options *o, struct core **out, struct err *e);
+/* Refuse new writes, hand leadership over when there is somebody to take it, at most timeout_ms. Any thread; blocks. */
+void core_drain(struct core *c, int64_t timeout_ms);
+/* End the thread, close everything cleanly, free. Nobody may use the core any more. */
+void core_stop(struct core *c);
+
 /* A request to the core, embedded in what waits for it. `reply` is where it comes back: the worker takes the mailbox
  * and calls done(). The request must stay alive until then; it cannot be withdrawn. */
 struct core_request {
@@ -47,6 +64,7 @@ struct core_keepalive {
     int64_t *out_ttl_ms;     /* caller's memory */
     int64_t *out_remaining_ms; /* may be NULL; is_query: asked without refreshing */
     int is_query;
+    int64_t deadline_at;       /* private */
 };
 void core_keepalive(struct core *c, struct core_keepalive *k, int64_t timeout_ms);
 
@@ -70,5 +88,14 @@ struct core_glance {
     mu_node_id leader;
 };
 void core_glance(const struct core *c, struct core_glance *out);
+/* Counters for /metrics; any thread. */
+struct core_counters {
+    uint64_t proposals, proposals_failed, applied_entries, apply_batches, apply_us, keepalives, reads_gated, leases, subs, checks_run,
+        checks_mine, store_bytes, log_bytes, queued_bytes, log_syncs, log_sync_us, elections, snapshots;
+    mu_index commit_index, applied_index;
+};
+void core_counters(const struct core *c, struct core_counters *out);
+const char *core_node_name(const struct core *c);
+mu_node_id core_node_id(const struct core *c);
 struct store *core_store(struct core *c);
 struct hub *core_hub(struct core *c); /* server/watch/hub.h */

@@ -38,4 +38,6 @@ struct hub *hub_new(struct mailbox *core_box, mu_rev head);
 void hub_free(struct hub *h);
 void hub_publish(struct hub *h, const struct change_set *c, mu_rev head);
 void hub_fire_all(struct hub *h);                            /* drain or snapshot load: everybody looks anew */
+/* The store was replaced: everybody looks anew, what was remembered is forgotten. */
+void hub_reset(struct hub *h, mu_rev head);
 size_t hub_count(const struct hub *h);
