@@ -512,7 +512,7 @@ static void run_stop(struct mail_job *j)
 {
     struct drain_job *d = CONTAINER_OF(j, struct drain_job, job);
     d->core->is_stopping = 1;
-    leases_follow(d->core->leases);
+    leases_stop(d->core->leases);
     checks_free(d->core->checks, checks_closed, d->core);
     mem_free(d);
 }

@@ -87,6 +87,7 @@ void core_init_cluster(struct core *c);
 
 /* lease.c */
 struct leases *leases_new(struct core *c);
+void leases_stop(struct leases *l);                 /* closes its timer on the loop; free after the loop ended */
 void leases_free(struct leases *l);
 void leases_lead(struct leases *l);                 /* this node leads and is ready: load all, full time for each */
 void leases_follow(struct leases *l);               /* it does not any more */

@@ -72,7 +72,7 @@ void *http_data(const struct http_req *r);
 void http_on_abort(struct http_req *r, void (*fn)(struct http_req *r));
 /* 1 when the client is gone: work may be skipped, the answer is still owed. */
 int http_is_gone(const struct http_req *r);
-/* A long wait begins: give back buffers; only what the request needs stays. */
+/* A long wait begins: give back buffers. The body (http_body and slices of it) is gone after this; all else stays. */
 void http_park(struct http_req *r);
 
 /* --- the answer --- */
@@ -97,17 +97,30 @@ void http_stream_end(struct http_req *r);
 void http_stream_abort(struct http_req *r);
 
 /* --- the side towards server/net: one parser per connection, bytes in, bytes out --- */
+struct net_limits; /* server/net/worker.h */
+/* What the connections of one worker share: scratch memory, the date, the compressor. Used on that worker's thread only. */
+struct http_local;
+struct http_local *http_local_new(struct http_server *s, struct worker *w, unsigned number, const struct net_limits *limits);
+void http_local_free(struct http_local *l);
+/* Call at the end of each loop turn: goes on with pipelined requests whose predecessor was answered in this turn. */
+void http_local_turn(struct http_local *l);
+/* Requests that a handler has and has not answered yet, also of connections that are gone. */
+size_t http_local_owed(const struct http_local *l);
+
 struct http_conn;
+/* None of these calls back into the connection. */
 struct http_conn_ops {
-    void (*write)(void *io, struct buf *taken); /* takes the bytes (b is empty after); coalesced per loop turn */
+    void (*write)(void *io, const struct slice *parts, size_t n); /* borrows; coalesced per loop turn */
     void (*close)(void *io);                    /* after what was written is out */
+    void (*abort)(void *io);                    /* now, also when something is not out yet */
     void (*pause)(void *io, int is_paused);     /* stop or resume reading */
-    void (*timer)(void *io, int64_t delay_ms);  /* one timer per connection; <= 0 stops it; http_conn_timeout when it fires */
+    void (*timer)(void *io, int64_t delay_ms);  /* one timer per connection; http_conn_timeout when it fires */
     size_t (*queued)(void *io);                 /* bytes written but not out yet */
 };
-struct http_conn *http_conn_new(struct http_server *s, struct worker *w, const struct http_conn_ops *ops, void *io, const char *peer, int is_tls);
+struct http_conn *http_conn_new(struct http_local *l, const struct http_conn_ops *ops, void *io, const char *peer, int is_tls);
 /* Takes what it can; keeps a copy of an incomplete rest. */
 void http_conn_input(struct http_conn *c, struct slice bytes);
+void http_conn_eof(struct http_conn *c);      /* the peer will send no more; it may still read */
 void http_conn_drained(struct http_conn *c);  /* the write queue is empty */
 void http_conn_timeout(struct http_conn *c);
 void http_conn_drain(struct http_conn *c);    /* server goes down */
