@@ -12,6 +12,7 @@
 #include "server/watch/hub.h"
 
 enum {
+    API_ROUTES_MAX = 40,
     API_LIST_MAX = 1000,
     API_LIST_DEFAULT = 100,
     API_LISTEN_MAX = 1000,
@@ -27,6 +28,7 @@ struct api {
     struct core *core;
     uint32_t value_max;
     int64_t timeout_ms;
+    struct http_route routes[API_ROUTES_MAX]; /* the table with the limits of this server */
 };
 
 static inline struct api *api_of(void *arg)

@@ -229,13 +229,9 @@ static int put_content_type(struct http_req *r, struct slice *out)
     return 0;
 }
 
-static int put_fill(struct http_req *r, struct api *a, struct cmd_config_put *p)
+static int put_fill(struct http_req *r, struct cmd_config_put *p)
 {
     p->content = http_body(r);
-    if (p->content.len > a->value_max) {
-        http_respond_error(r, MU_E_TOO_LARGE, "the content has %zu bytes, the limit is %u", p->content.len, a->value_max);
-        return -1;
-    }
     if (config_name(r, &p->name) != 0 || put_content_type(r, &p->content_type) != 0 || put_text(r, "comment", 1024, &p->comment) != 0 ||
         put_text(r, "author", 256, &p->author) != 0 || put_text(r, "description", 1024, &p->description) != 0 ||
         put_text(r, "tags", 1024, &p->tags) != 0 || api_cas(r, &p->cas, &p->expect) != 0) {
@@ -250,7 +246,7 @@ void api_config_put(struct http_req *r, void *arg)
     static const char *const known[] = {"namespace", "comment", "author", "description", "tags", NULL};
     struct command cmd;
     struct cmd_config_put *p = http_alloc(r, sizeof(*p));
-    if (api_known_query(r, known) != 0 || put_fill(r, api_of(arg), p) != 0 || api_request_id(r, &cmd) != 0) {
+    if (api_known_query(r, known) != 0 || put_fill(r, p) != 0 || api_request_id(r, &cmd) != 0) {
         return;
     }
     cmd.type = CMD_CONFIG_PUT;

@@ -221,14 +221,22 @@ static void admin_done(void *arg, int code, const char *why)
     core_reply(&a->q);
 }
 
+static void run_status(struct core *c, struct core_admin *a)
+{
+    struct store_state s;
+    store_state(c->store, &s);
+    memcpy(a->cluster_id, s.cluster_id, sizeof(a->cluster_id));
+    replica_status(c->replica, a->out_status);
+    core_reply(&a->q);
+}
+
 static void run_admin(struct mail_job *j)
 {
     struct core_admin *a = CONTAINER_OF(j, struct core_admin, q.job);
     struct core *c = a->q.core;
     switch (a->op) {
     case CORE_STATUS:
-        replica_status(c->replica, a->out_status);
-        core_reply(&a->q);
+        run_status(c, a);
         return;
     case CORE_TRANSFER:
         replica_transfer(c->replica, a->node, admin_done, a);
@@ -271,8 +279,6 @@ static void check_disk(struct core *c, int64_t now)
         }
     }
 }
-
-static void compact(struct core *c, int64_t now);
 
 static void compact_done(struct core *c, void *arg, int code, const struct command_result *r)
 {

@@ -75,6 +75,7 @@ struct core_admin {
     struct replica_member member;   /* MEMBER_ADD */
     mu_node_id node;                /* TRANSFER (0 = any), MEMBER_REMOVE, MEMBER_ADD: the one replaced or 0 */
     struct replica_status *out_status; /* STATUS */
+    uint8_t cluster_id[16];            /* STATUS: filled; zero while unknown */
     char path[512];                 /* SNAPSHOT: filled with a file that is complete and checked; the caller opens and unlinks it */
 };
 void core_admin(struct core *c, struct core_admin *a, int64_t timeout_ms);
