@@ -8,6 +8,7 @@
 /* What every row carries. */
 struct row_meta {
     mu_rev create_rev;
+    uint32_t create_sub; /* place among the changes of that revision */
     mu_rev mod_rev;
     uint32_t mod_sub;   /* place among the changes of that revision */
     uint64_t version;   /* 1 for the first since creation */
@@ -48,6 +49,7 @@ struct check_spec {
 };
 
 enum { REMOVE_NEVER = -1 };
+enum { INSTANCE_LIST_MAX = 256 * 1024, INSTANCE_OUTPUT_MAX = 512, ROW_META_SIZE = 62 };
 
 struct instance_row {
     struct row_meta meta;
@@ -60,20 +62,27 @@ struct instance_row {
     int64_t ttl_ms;         /* of the owned lease; 0 = none */
     int64_t remove_after_ms;/* after becoming unhealthy; REMOVE_NEVER */
     int64_t unhealthy_at;   /* wall clock when it became unhealthy; 0 while healthy */
-    struct slice tags;      /* count u16, then wire_bytes each: rows.h tags_each */
-    struct slice metadata;  /* count u16, then key and value wire_bytes each */
+    struct slice tags;      /* count u16, then wire_bytes each: tags_begin; may be empty */
+    struct slice metadata;  /* count u16, then key and value wire_bytes each: metadata_begin; may be empty */
     struct check_spec check;
     struct slice output;    /* of the last change of the check, at most 512 bytes */
 };
 
+void row_meta_encode(struct buf *out, const struct row_meta *m);
+/* The meta of any row, without looking at the rest. */
+int row_meta_decode(struct slice s, struct row_meta *out);
 void config_row_encode(struct buf *out, const struct config_row *r);
 int config_row_decode(struct slice s, struct config_row *out);
 void service_row_encode(struct buf *out, const struct service_row *r);
 int service_row_decode(struct slice s, struct service_row *out);
 void instance_row_encode(struct buf *out, const struct instance_row *r);
 int instance_row_decode(struct slice s, struct instance_row *out);
+/* An instance without its meta, as commands carry it. Decoding reports by r->failed. */
+struct wire_reader;
+void instance_body_encode(struct buf *out, const struct instance_row *r);
+void instance_body_decode(struct wire_reader *r, struct instance_row *out);
 
-/* Lists inside rows: build with *_add after wire_put_u16(count); read with an iterator. */
+/* Lists inside rows: build with wire_put_u16(count), then wire_put_bytes for each string; read with an iterator. */
 struct pair_iter {
     struct slice rest;
     unsigned left;
@@ -92,3 +101,6 @@ struct lease_row {
     int64_t remove_after_ms; /* after overdue: 0 = ends at the ttl; REMOVE_NEVER */
     int is_owned;         /* belongs to one instance and goes with it */
 };
+
+void lease_row_encode(struct buf *out, const struct lease_row *r);
+int lease_row_decode(struct slice s, struct lease_row *out);

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Leases. Nothing here knows what time it is: the leader says which lease ran out, naming the generation it saw, and a lease that has
+ * moved since is left alone. */
+#include "storage/apply/apply_impl.h"
+
+#include "base/wire.h"
+
+enum { LEASE_KEY_SIZE = 20 };
+
+static struct slice put_id(uint8_t out[8], mu_lease_id id)
+{
+    wire_set_u64_be(out, id);
+    return slice_of(out, 8);
+}
+
+int lease_find(struct apply *a, mu_lease_id id, struct lease_row *out)
+{
+    uint8_t key[8];
+    struct slice s;
+    int rc = db_find(a->txn, DB_LEASES, put_id(key, id), &s);
+    if (rc == 0) {
+        rc = lease_row_decode(s, out);
+        MU_INVARIANT(rc == 0);
+    }
+    return rc;
+}
+
+void lease_write(struct apply *a, const struct lease_row *row)
+{
+    uint8_t key[8];
+    buf_clear(&a->stored_lease);
+    lease_row_encode(&a->stored_lease, row);
+    db_put(a->txn, DB_LEASES, put_id(key, row->id), buf_slice(&a->stored_lease), 0);
+}
+
+void lease_remove(struct apply *a, mu_lease_id id)
+{
+    uint8_t key[8];
+    db_del(a->txn, DB_LEASES, put_id(key, id));
+}
+
+/* Members of a lease are found, in order of their creation, by (lease, create_rev, create_sub). */
+static struct slice member_key(uint8_t out[LEASE_KEY_SIZE], mu_lease_id id, mu_rev rev, uint32_t sub)
+{
+    wire_set_u64_be(out, id);
+    wire_set_u64_be(out + 8, rev);
+    out[16] = (uint8_t)(sub >> 24);
+    out[17] = (uint8_t)(sub >> 16);
+    out[18] = (uint8_t)(sub >> 8);
+    out[19] = (uint8_t)sub;
+    return slice_of(out, LEASE_KEY_SIZE);
+}
+
+void lease_attach(struct apply *a, mu_lease_id id, const struct row_meta *m, struct slice key)
+{
+    uint8_t k[LEASE_KEY_SIZE];
+    db_put(a->txn, DB_LEASE_KEYS, member_key(k, id, m->create_rev, m->create_sub), key, 0);
+}
+
+void lease_detach(struct apply *a, mu_lease_id id, const struct row_meta *m)
+{
+    uint8_t k[LEASE_KEY_SIZE];
+    db_del(a->txn, DB_LEASE_KEYS, member_key(k, id, m->create_rev, m->create_sub));
+}
+
+/* The first member at or behind `at` (a member key); its logical key is copied to a->lease_key and `at` moved behind it. */
+static int next_member(struct apply *a, mu_lease_id id, uint8_t at[LEASE_KEY_SIZE])
+{
+    struct slice k, v;
+    uint8_t prefix[8];
+    struct db_cur *c = db_cur_open(a->txn, DB_LEASE_KEYS);
+    int rc = db_cur_seek(c, slice_of(at, LEASE_KEY_SIZE), &k, &v);
+    int is_member = rc == 0 && k.len == LEASE_KEY_SIZE && slice_has_prefix(k, put_id(prefix, id));
+    if (is_member) {
+        memcpy(at, k.p, LEASE_KEY_SIZE);
+        for (size_t i = LEASE_KEY_SIZE; i-- > 8 && ++at[i] == 0;) {
+        }
+        buf_clear(&a->lease_key);
+        buf_append_slice(&a->lease_key, v);
+    }
+    db_cur_close(c);
+    return is_member;
+}
+
+static void each_member(struct apply *a, mu_lease_id id, enum instance_order order)
+{
+    uint8_t at[LEASE_KEY_SIZE];
+    (void)member_key(at, id, 0, 0);
+    while (next_member(a, id, at)) {
+        instance_by_lease(a, buf_slice(&a->lease_key), order);
+    }
+}
+
+static void end_lease(struct apply *a, mu_lease_id id)
+{
+    each_member(a, id, INSTANCE_REMOVE);
+    lease_remove(a, id);
+}
+
+void apply_lease_grant(struct apply *a, const struct command *c, struct command_result *r)
+{
+    const struct cmd_lease_grant *m = &c->u.lease_grant;
+    struct lease_row row;
+    r->lease = m->id;
+    if (lease_find(a, m->id, &row) == 0) {
+        r->code = MU_E_EXISTS;
+        return;
+    }
+    lease_write(a, &(struct lease_row){.id = m->id, .ttl_ms = m->ttl_ms, .generation = 1, .remaining_ms = m->ttl_ms});
+    r->ttl_ms = m->ttl_ms;
+    r->is_created = r->is_changed = 1;
+}
+
+void apply_lease_revoke(struct apply *a, const struct command *c, struct command_result *r)
+{
+    struct lease_row row;
+    r->lease = c->u.lease_revoke.id;
+    if (lease_find(a, r->lease, &row) != 0) {
+        r->code = MU_E_NO_LEASE;
+        return;
+    }
+    end_lease(a, row.id);
+    r->is_changed = 1;
+}
+
+static int step_overdue(struct apply *a, struct lease_row *row)
+{
+    if (row->is_overdue) {
+        return 0;
+    }
+    if (!row->is_owned || row->remove_after_ms == 0) {
+        end_lease(a, row->id);
+        return 1;
+    }
+    each_member(a, row->id, INSTANCE_UNHEALTHY);
+    row->is_overdue = 1;
+    row->generation++;
+    row->remaining_ms = 0;
+    lease_write(a, row);
+    return 1;
+}
+
+static int step_revive(struct apply *a, struct lease_row *row)
+{
+    if (!row->is_overdue) {
+        return 0;
+    }
+    each_member(a, row->id, INSTANCE_HEALTHY);
+    row->is_overdue = 0;
+    row->generation++;
+    row->remaining_ms = row->ttl_ms;
+    lease_write(a, row);
+    return 1;
+}
+
+static int step_checkpoint(struct apply *a, struct lease_row *row, int64_t remaining_ms)
+{
+    int64_t rest = remaining_ms < 0 ? 0 : remaining_ms > row->ttl_ms ? row->ttl_ms : remaining_ms;
+    if (rest == row->remaining_ms) {
+        return 0;
+    }
+    row->remaining_ms = rest;
+    lease_write(a, row);
+    return 1;
+}
+
+static int step(struct apply *a, enum command_type type, const struct lease_step *s)
+{
+    struct lease_row row;
+    if (lease_find(a, s->id, &row) != 0 || row.generation != s->generation) {
+        return 0;
+    }
+    switch (type) {
+    case CMD_LEASE_OVERDUE: return step_overdue(a, &row);
+    case CMD_LEASE_REVIVE: return step_revive(a, &row);
+    case CMD_LEASE_CHECKPOINT: return step_checkpoint(a, &row, s->remaining_ms);
+    default: end_lease(a, row.id); return 1;
+    }
+}
+
+void apply_lease_steps(struct apply *a, const struct command *c, struct command_result *r)
+{
+    const struct cmd_lease_steps *m = &c->u.lease_steps;
+    for (size_t i = 0; i < m->n; i++) {
+        r->is_changed |= step(a, c->type, &m->items[i]);
+    }
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/apply/apply_impl.h"
+
+#include "base/mem.h"
+#include "storage/event.h"
+
+void row_find(struct apply *a, struct slice key, struct row_at *out)
+{
+    *out = (struct row_at){.key = key};
+    struct slice stored;
+    if (longkey_find(a->txn, key, &stored) != 0) {
+        return;
+    }
+    int rc = event_resolve(a->txn, stored, &out->bytes);
+    rc = rc != 0 ? rc : row_meta_decode(out->bytes, &out->meta);
+    MU_INVARIANT(rc == 0);
+    out->is_stored = 1;
+    out->is_live = !out->meta.is_deleted;
+    out->is_cursor_on = 1;
+}
+
+struct row_meta row_next_meta(const struct apply *a, const struct row_at *cur)
+{
+    struct row_meta m = {
+        .create_rev = a->rev,
+        .create_sub = a->n_changed,
+        .mod_rev = a->rev,
+        .mod_sub = a->n_changed,
+        .version = 1,
+        .prev_rev = cur->meta.mod_rev,
+        .prev_sub = cur->meta.mod_sub,
+        .time_ms = a->wall_ms,
+    };
+    if (cur->is_live) {
+        m.create_rev = cur->meta.create_rev;
+        m.create_sub = cur->meta.create_sub;
+        m.version = cur->meta.version + 1;
+        m.lease = cur->meta.lease;
+    }
+    return m;
+}
+
+static void note_change(struct apply *a, struct slice key, int is_delete)
+{
+    if (a->n_changes == a->cap_changes) {
+        a->cap_changes = a->cap_changes == 0 ? 64 : a->cap_changes * 2;
+        a->changes = mem_realloc(a->changes, a->cap_changes * sizeof(*a->changes));
+    }
+    /* The bytes may move while more are added: apply_end sets the pointers. */
+    a->changes[a->n_changes++] = (struct change){a->rev, a->n_changed, slice_of(NULL, key.len), is_delete};
+    buf_append_slice(&a->change_keys, key);
+}
+
+void row_write(struct apply *a, const struct row_at *cur)
+{
+    struct slice row = buf_slice(&a->row);
+    struct row_meta m;
+    int rc = row_meta_decode(row, &m);
+    MU_INVARIANT(rc == 0 && m.mod_rev == a->rev && m.mod_sub == a->n_changed);
+    if (row.len <= ROW_INLINE_MAX) {
+        longkey_put(a->txn, cur->key, row, cur->is_cursor_on);
+    } else {
+        uint8_t ref[EVENT_REF_SIZE];
+        longkey_put(a->txn, cur->key, event_ref(ref, m.mod_rev, m.mod_sub), cur->is_cursor_on);
+    }
+    event_append(a->txn, m.mod_rev, m.mod_sub, cur->key, row);
+    note_change(a, cur->key, m.is_deleted);
+    a->n_changed++;
+}
+
+void row_result(const struct row_at *cur, const struct row_meta *m, struct command_result *r)
+{
+    r->mod_rev = m->mod_rev;
+    r->create_rev = m->create_rev;
+    r->version = m->version;
+    r->is_created = !cur->is_live;
+    r->is_changed = 1;
+}
+
+int row_cas(const struct row_at *cur, enum cas_mode mode, mu_rev expect, struct command_result *r)
+{
+    mu_rev now = cur->is_live ? cur->meta.mod_rev : 0;
+    if (mode == CAS_ABSENT && cur->is_live) {
+        r->code = MU_E_EXISTS;
+    } else if (mode == CAS_REVISION && now != expect) {
+        r->code = MU_E_REVISION_MISMATCH;
+    } else {
+        return 1;
+    }
+    if (cur->is_live) {
+        r->mod_rev = now;
+        r->create_rev = cur->meta.create_rev;
+        r->version = cur->meta.version;
+    }
+    return 0;
+}
