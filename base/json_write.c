@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/json_write.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/text.h"
+
+enum { DEPTH_MAX = 63 };
+
+void jw_init(struct jw *w, struct buf *out)
+{
+    *w = (struct jw){.out = out};
+}
+
+static void before_value(struct jw *w)
+{
+    if (w->after_key) {
+        w->after_key = 0;
+        return;
+    }
+    if (w->depth == 0) {
+        return;
+    }
+    uint64_t bit = UINT64_C(1) << w->depth;
+    MU_INVARIANT((w->is_obj & bit) == 0); /* an object's value needs a key before it */
+    if (w->has_any & bit) {
+        buf_append_byte(w->out, ',');
+    }
+    w->has_any |= bit;
+}
+
+static void open_level(struct jw *w, int is_obj)
+{
+    before_value(w);
+    MU_INVARIANT(w->depth < DEPTH_MAX);
+    w->depth++;
+    uint64_t bit = UINT64_C(1) << w->depth;
+    w->has_any &= ~bit;
+    w->is_obj = is_obj ? w->is_obj | bit : w->is_obj & ~bit;
+    buf_append_byte(w->out, is_obj ? '{' : '[');
+}
+
+void jw_obj(struct jw *w)
+{
+    open_level(w, 1);
+}
+
+void jw_arr(struct jw *w)
+{
+    open_level(w, 0);
+}
+
+void jw_end(struct jw *w)
+{
+    MU_INVARIANT(w->depth > 0 && !w->after_key);
+    uint64_t bit = UINT64_C(1) << w->depth;
+    buf_append_byte(w->out, w->is_obj & bit ? '}' : ']');
+    w->depth--;
+}
+
+static void put_escaped(struct buf *b, uint8_t c)
+{
+    switch (c) {
+    case '"':
+        buf_append_str(b, "\\\"");
+        return;
+    case '\\':
+        buf_append_str(b, "\\\\");
+        return;
+    case '\n':
+        buf_append_str(b, "\\n");
+        return;
+    case '\r':
+        buf_append_str(b, "\\r");
+        return;
+    case '\t':
+        buf_append_str(b, "\\t");
+        return;
+    default:
+        buf_printf(b, "\\u%04x", c);
+        return;
+    }
+}
+
+static int is_plain(uint8_t c)
+{
+    return c >= 0x20 && c != '"' && c != '\\' && c < 0x7f;
+}
+
+/* Bytes of the UTF-8 character at p, 0 when it is not valid. */
+static size_t char_len(const uint8_t *p, size_t left)
+{
+    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    return n <= left && text_is_utf8(slice_of(p, n)) ? n : 0;
+}
+
+static void put_string(struct buf *b, struct slice s)
+{
+    size_t i = 0;
+    buf_append_byte(b, '"');
+    while (i < s.len) {
+        size_t from = i;
+        while (i < s.len && is_plain(s.p[i])) {
+            i++;
+        }
+        buf_append(b, s.p + from, i - from);
+        if (i == s.len) {
+            break;
+        }
+        if (s.p[i] < 0x80) {
+            put_escaped(b, s.p[i++]);
+            continue;
+        }
+        size_t n = char_len(s.p + i, s.len - i);
+        if (n == 0) {
+            buf_append_str(b, "\xef\xbf\xbd");
+            i++;
+        } else {
+            buf_append(b, s.p + i, n);
+            i += n;
+        }
+    }
+    buf_append_byte(b, '"');
+}
+
+void jw_key_slice(struct jw *w, struct slice key)
+{
+    uint64_t bit = UINT64_C(1) << w->depth;
+    MU_INVARIANT(w->depth > 0 && (w->is_obj & bit) != 0 && !w->after_key);
+    if (w->has_any & bit) {
+        buf_append_byte(w->out, ',');
+    }
+    w->has_any |= bit;
+    put_string(w->out, key);
+    buf_append_byte(w->out, ':');
+    w->after_key = 1;
+}
+
+void jw_key(struct jw *w, const char *key)
+{
+    jw_key_slice(w, slice_str(key));
+}
+
+void jw_str(struct jw *w, const char *s)
+{
+    jw_slice(w, slice_str(s));
+}
+
+void jw_slice(struct jw *w, struct slice s)
+{
+    before_value(w);
+    put_string(w->out, s);
+}
+
+void jw_u64(struct jw *w, uint64_t v)
+{
+    before_value(w);
+    buf_append_u64(w->out, v);
+}
+
+void jw_i64(struct jw *w, int64_t v)
+{
+    before_value(w);
+    if (v < 0) {
+        buf_append_byte(w->out, '-');
+    }
+    buf_append_u64(w->out, v < 0 ? (uint64_t)0 - (uint64_t)v : (uint64_t)v);
+}
+
+void jw_f64(struct jw *w, double v)
+{
+    char text[40];
+    before_value(w);
+    if (!isfinite(v)) {
+        buf_append_str(w->out, "null");
+        return;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, v);
+        if (strtod(text, NULL) == v) {
+            break;
+        }
+    }
+    buf_append_str(w->out, text);
+}
+
+void jw_bool(struct jw *w, int v)
+{
+    before_value(w);
+    buf_append_str(w->out, v ? "true" : "false");
+}
+
+void jw_null(struct jw *w)
+{
+    before_value(w);
+    buf_append_str(w->out, "null");
+}
+
+void jw_base64(struct jw *w, struct slice s)
+{
+    static const char t[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    before_value(w);
+    buf_append_byte(w->out, '"');
+    for (size_t i = 0; i < s.len; i += 3) {
+        size_t n = s.len - i < 3 ? s.len - i : 3;
+        uint32_t v = (uint32_t)s.p[i] << 16 | (n > 1 ? (uint32_t)s.p[i + 1] << 8 : 0) | (n > 2 ? s.p[i + 2] : 0u);
+        buf_append_byte(w->out, (uint8_t)t[v >> 18]);
+        buf_append_byte(w->out, (uint8_t)t[v >> 12 & 63]);
+        buf_append_byte(w->out, n > 1 ? (uint8_t)t[v >> 6 & 63] : '=');
+        buf_append_byte(w->out, n > 2 ? (uint8_t)t[v & 63] : '=');
+    }
+    buf_append_byte(w->out, '"');
+}
