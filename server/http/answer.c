@@ -43,8 +43,8 @@ static struct slice date_line(struct http_local *l)
         struct tm t;
         time_t tt = (time_t)s;
         if (gmtime_r(&tt, &t) != NULL) {
-            (void)snprintf(l->date, sizeof(l->date), "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n", days + 3 * t.tm_wday, t.tm_mday,
-                           months + 3 * t.tm_mon, t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+            (void)snprintf(l->date, sizeof(l->date), "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n", days + 3 * t.tm_wday, t.tm_mday % 100,
+                           months + 3 * t.tm_mon, (t.tm_year + 1900) % 10000, t.tm_hour % 100, t.tm_min % 100, t.tm_sec % 100);
         }
         l->date_s = s;
     }

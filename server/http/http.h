@@ -104,6 +104,7 @@ struct http_local *http_local_new(struct http_server *s, struct worker *w, unsig
 void http_local_free(struct http_local *l);
 /* Call at the end of each loop turn: goes on with pipelined requests whose predecessor was answered in this turn. */
 void http_local_turn(struct http_local *l);
+int http_local_is_ready(const struct http_local *l); /* 1: there is something for http_local_turn to do */
 /* Requests that a handler has and has not answered yet, also of connections that are gone. */
 size_t http_local_owed(const struct http_local *l);
 

@@ -54,7 +54,7 @@ struct http_local {
     struct buf scratch, head, problem, zipped;
     struct gzip *gzip;
     int64_t date_s;
-    char date[40];              /* "Date: ...\r\n" */
+    char date[64];              /* "Date: ...\r\n" */
     struct head_parse parse;    /* scratch of one call */
     struct query_pair pairs[QUERY_PAIRS_MAX];
 };
@@ -161,118 +161,6 @@ void conn_set_deadline(struct http_conn *c, int64_t delay_ms); /* 0 = none */
 void dispatch_head(struct http_req *r);
 /* The request is complete. */
 void dispatch_run(struct http_req *r);
-
-/* gzip.c */
-
-struct http_local {
-    struct http_server *server;
-    struct worker *worker;
-    unsigned number;
-    const struct net_limits *limits;
-    size_t n_owed;
-    struct http_conn *ready;    /* answered, with input waiting; served by http_local_turn */
-    struct buf scratch, head, problem, zipped;
-    struct gzip *gzip;
-    int64_t date_s;
-    char date[40];              /* "Date: ...\r\n" */
-    struct head_parse parse;    /* scratch of one call */
-    struct query_pair pairs[QUERY_PAIRS_MAX];
-};
-
-enum conn_state {
-    CONN_HEAD,    /* waiting for a head or reading it; no request */
-    CONN_BODY,    /* request made, its body comes in; it may be answered already (then the body is thrown away) */
-    CONN_TRAILER, /* behind the last chunk */
-    CONN_ANSWER,  /* request complete, the answer is owed */
-    CONN_CLOSING, /* the last answer is written; input is ignored */
-};
-
-struct http_conn {
-    struct http_local *l;
-    const struct http_conn_ops *ops;
-    void *io;
-    struct http_req *req;       /* the one in progress */
-    struct http_conn *ready_next, **ready_prev; /* in http_local.ready when ready_prev is set */
-    struct buf rest;            /* input not taken yet */
-    struct head_guard guard;
-    int64_t deadline;           /* monotonic ms; 0 = none */
-    int64_t timer_at;           /* when the connection's timer fires; 0 = not running */
-    uint64_t window_bytes;      /* body bytes since the deadline was set */
-    uint8_t state;              /* enum conn_state */
-    uint8_t is_gone, is_eof, is_draining, is_tls, is_running, is_paused;
-    char peer[46];
-};
-
-/* A header of the answer, in request memory. */
-struct extra_header {
-    struct extra_header *next;
-    uint16_t len;
-    char text[]; /* "Name: value\r\n" */
-};
-
-struct arena_chunk {
-    struct arena_chunk *next;
-};
-
-struct http_req {
-    struct http_conn *conn;
-    const struct http_route *route;
-    void *data;
-    void (*abort_fn)(struct http_req *r);
-    void (*drain_fn)(struct http_req *r);
-    uint8_t *arena, *arena_end;
-    struct arena_chunk *chunks;
-    uint8_t *head;              /* copy of the head, header names in lower case */
-    struct head_field *fields;
-    struct query_pair *pairs;
-    struct slice path, query;
-    struct slice params[ROUTE_PARAMS_MAX];
-    struct extra_header *extra, **extra_tail;
-    struct buf body;
-    llhttp_t *chunked;          /* decoder of a chunked body */
-    uint64_t body_left;         /* of a body with Content-Length */
-    uint64_t body_max;
-    uint64_t body_got;          /* bytes of body seen, also when thrown away */
-    uint64_t body_fed;          /* bytes given to the chunk decoder */
-    int64_t started_us;
-    uint32_t extra_len;
-    uint16_t n_fields, n_pairs;
-    int16_t status;
-    uint8_t method;             /* enum http_method */
-    uint8_t minor;              /* HTTP/1.minor */
-    uint8_t is_keepalive, is_dispatched, is_answered, is_stream, is_aborted, is_discarding;
-    char trace[33];
-};
-
-/* parse.c: the only file that calls llhttp. */
-/* Make a request of the complete head in[0..len). Fills err on refusal. */
-int parse_head(struct http_conn *c, struct slice head, struct http_req **out, struct err *e);
-/* Body bytes by chunk decoder. *out_used: bytes taken. HEAD_MORE: go on; 0: the last chunk is in, the trailer follows. */
-int parse_chunks(struct http_req *r, struct slice in, size_t *out_used, struct err *e);
-/* The whole trailer section. */
-int parse_trailer(struct http_req *r, struct slice in, struct err *e);
-
-/* request.c */
-struct http_req *req_new(struct http_conn *c, struct slice head, const struct head_parse *p);
-void req_free(struct http_req *r);
-int req_body_append(struct http_req *r, const uint8_t *p, size_t len);
-
-/* answer.c */
-/* Status line and headers; content_len < 0 = none (chunked or until close). */
-struct answer_head {
-    int status;
-    const char *content_type;
-    int64_t content_len;
-    int is_chunked, is_keepalive, is_varying, is_gzip;
-};
-void answer_head_write(struct http_local *l, const struct http_req *r, const struct answer_head *h); /* into l->head; r may be NULL */
-void answer_problem_body(struct http_local *l, int code, const char *detail, void (*add)(struct jw *w, void *arg), void *arg); /* into l->problem */
-void answer_prepare(struct http_req *r, int status); /* once per answer, before its head */
-
-/* conn.c */
-void conn_write(struct http_conn *c, const struct slice *parts, size_t n);
-void conn_answered(struct http_req *r); /* the answer of r is complete; r may be freed */
-void conn_deadline(struct http_conn *c, int64_t delay_ms);
 
 /* gzip.c */
 int gzip_is_accepted(const struct http_req *r);

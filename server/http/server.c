@@ -72,3 +72,8 @@ size_t http_local_owed(const struct http_local *l)
 {
     return l->n_owed;
 }
+
+int http_local_is_ready(const struct http_local *l)
+{
+    return l->ready != NULL;
+}

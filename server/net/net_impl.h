@@ -22,6 +22,7 @@ enum {
     NET_LINGER_MS = 2000,            /* reading on after our last byte, so that a reset does not eat the answer */
     NET_LINGER_BYTES = 1024 * 1024,
     NET_ACCEPT_BATCH = 64,
+    NET_REST_MS = 100,               /* a listener that found no free descriptor tries again after this */
     NET_HANDSHAKES_MAX = 256,        /* unfinished TLS handshakes of one worker */
     NET_ADDRESS_MAX = 64,
     NET_SOURCE_SLOTS = 16384,
@@ -46,8 +47,9 @@ struct listener {
     int fd;
     int is_open;             /* poll is initialised */
     struct tls_context *tls; /* NULL = plain */
+    struct worker_timer rest;
 };
-/* Binds one socket; *port 0 is replaced by the one got. Gives an fd that listens. */
+/* Gives an fd that listens. Sockets that are not shared find out whether somebody else has the port. */
 int listen_bind(const struct sockaddr_storage *a, int is_shared, struct err *e, int *out_fd);
 int listen_resolve(const char *address, struct sockaddr_storage *out, struct err *e);
 void listen_format(const struct sockaddr_storage *a, char *out); /* "127.0.0.1:8500", NET_ADDRESS_MAX bytes */
@@ -97,7 +99,7 @@ struct workers {
     struct sources sources;
     _Atomic uint32_t n_connections;
     _Atomic int64_t tls_not_after;
-    int is_draining;
+    _Atomic int is_draining;
 };
 
 /* worker.c */
