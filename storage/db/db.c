@@ -13,8 +13,8 @@
 #include "base/mem.h"
 
 enum { READERS_MAX = 1024 };
-/* What one put may cost at most in pages, splits included. Counted only to ask for blocks early enough. */
-enum { PAGES_PER_PUT = 8 };
+/* Pages that one put or deletion inside a table may have copied. Counted only to ask for blocks early enough. */
+enum { PAGES_PER_CHANGE = 4, PAGES_PER_TXN = 64 };
 
 struct db {
     MDB_env *env;
@@ -44,7 +44,8 @@ struct db_txn {
     MDB_cursor *own[DB_TABLE_N];       /* write only */
     struct db_cur *pool[DB_TABLE_N];   /* read only: closed cursors */
     uint64_t begin_end;                /* write only: end of the file's used part at begin */
-    uint64_t spent;                    /* write only: bytes that the file may have grown since, at most */
+    uint64_t spent;                    /* write only: bytes that were written since, with the air in split pages */
+    uint64_t copied;                   /* write only: bytes of pages that may have been copied */
 };
 
 static const char *const table_names[DB_TABLE_N] = {
@@ -263,13 +264,16 @@ int db_reserve(struct db *d, uint64_t end, struct err *e)
     return 0;
 }
 
-/* A put is about to happen. When the file system refuses here, the write goes on: the count is pessimistic, and
- * store_has_room has stopped new commands long before. */
-static void charge(struct db_txn *t, size_t len)
+/* A change is about to happen: ask for the blocks that it may need. When the file system refuses here, the write goes on: the count is
+ * pessimistic, and store_has_room has stopped new commands long before. No page is copied twice in a transaction. */
+static void charge(struct db_txn *t, size_t len, int is_append)
 {
-    t->spent += PAGES_PER_PUT * t->db->page_size + len;
-    if (t->begin_end + t->spent > t->db->reserved) {
-        (void)db_reserve(t->db, t->begin_end + t->spent, NULL);
+    t->spent += 2 * len + 64;
+    t->copied += is_append ? 0 : PAGES_PER_CHANGE * t->db->page_size;
+    uint64_t copied = t->copied < t->begin_end ? t->copied : t->begin_end;
+    uint64_t end = t->begin_end + t->spent + copied + PAGES_PER_TXN * t->db->page_size;
+    if (end > t->db->reserved) {
+        (void)db_reserve(t->db, end, NULL);
     }
 }
 
@@ -289,7 +293,7 @@ struct db_txn *db_write_begin(struct db *d)
         db_fatal("beginning a write", rc);
     }
     t->begin_end = db_end_bytes(d);
-    t->spent = 0;
+    t->spent = t->copied = 0;
     return t;
 }
 
@@ -421,7 +425,7 @@ int db_find(struct db_txn *t, enum db_table table, struct slice key, struct slic
 void db_put(struct db_txn *t, enum db_table table, struct slice key, struct slice value, int is_at)
 {
     MDB_val k = val_of(key), v = val_of(value);
-    charge(t, key.len + value.len);
+    charge(t, key.len + value.len, 0);
     int rc = mdb_cursor_put(own_cursor(t, table), &k, &v, is_at ? MDB_CURRENT : 0);
     if (rc != 0) {
         db_fatal("writing", rc);
@@ -431,7 +435,7 @@ void db_put(struct db_txn *t, enum db_table table, struct slice key, struct slic
 static uint8_t *put_room(struct db_txn *t, enum db_table table, struct slice key, size_t len, unsigned flags)
 {
     MDB_val k = val_of(key), v = {len, NULL};
-    charge(t, key.len + len);
+    charge(t, key.len + len, (flags & MDB_APPEND) != 0);
     int rc = mdb_cursor_put(own_cursor(t, table), &k, &v, flags | MDB_RESERVE);
     if (rc != 0) {
         db_fatal("writing", rc);
@@ -452,7 +456,7 @@ uint8_t *db_append(struct db_txn *t, enum db_table table, struct slice key, size
 void db_del(struct db_txn *t, enum db_table table, struct slice key)
 {
     MDB_val k = val_of(key);
-    charge(t, 0);
+    charge(t, 0, 0);
     int rc = mdb_del(t->txn, t->db->dbi[table], &k, NULL);
     if (rc != 0 && rc != MDB_NOTFOUND) {
         db_fatal("deleting", rc);
