@@ -10,9 +10,9 @@ struct buf {
     size_t cap;
 };
 
-void buf_init(struct buf *b);                       /* empty, no memory taken */
-void buf_fini(struct buf *b);                       /* frees; usable again after buf_init */
-void buf_clear(struct buf *b);                      /* len 0, memory kept */
+void buf_init(struct buf *b);  /* empty, no memory taken */
+void buf_fini(struct buf *b);  /* frees; usable again after buf_init */
+void buf_clear(struct buf *b); /* len 0, memory kept */
 /* Make room for `n` more bytes and return where they go; len is not changed. */
 uint8_t *buf_reserve(struct buf *b, size_t n);
 void buf_append(struct buf *b, const void *p, size_t n);
@@ -20,8 +20,8 @@ void buf_append_slice(struct buf *b, struct slice s);
 void buf_append_str(struct buf *b, const char *s);
 void buf_append_byte(struct buf *b, uint8_t c);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void buf_append_u64(struct buf *b, uint64_t v);     /* decimal digits */
-void buf_consume(struct buf *b, size_t n);          /* drop n bytes at the front */
+void buf_append_u64(struct buf *b, uint64_t v); /* decimal digits */
+void buf_consume(struct buf *b, size_t n);      /* drop n bytes at the front */
 /* Gives the memory to the caller (mem_free) and empties b. */
 uint8_t *buf_take(struct buf *b, size_t *out_len);
 

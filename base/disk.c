@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real disk: files below one directory, which is held open so that it cannot be swapped for another. */
+/* The real disk: files below one directory, which is held open so that it cannot be swapped for
+ * another. */
 #include "base/disk.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -36,19 +39,27 @@ static struct real_file *file_of(struct disk_file *f)
 
 static int fail(struct err *e, int err_no, const char *what, const char *path)
 {
-    int code = err_no == ENOENT                                              ? MU_E_NOT_FOUND
-               : err_no == ENOSPC || err_no == EDQUOT || err_no == EFBIG ? MU_E_DISK_FULL
-                                                                           : MU_E_IO;
-    return err_set(e, code, "%s %s: %s", what, path, strerror(err_no));
+    char why[64];
+    int code = MU_E_IO;
+    if (err_no == ENOENT) {
+        code = MU_E_NOT_FOUND;
+    } else if (err_no == ENOSPC || err_no == EDQUOT || err_no == EFBIG) {
+        code = MU_E_DISK_FULL;
+    }
+    return err_set(e, code, "%s %s: %s", what, path, strerror_r(err_no, why, sizeof(why)));
 }
 
-static int real_open(struct disk *d, const char *path, unsigned flags, struct disk_file **out, struct err *e)
+static int real_open(struct disk *d, const char *path, unsigned flags, struct disk_file **out,
+                     struct err *e)
 {
     int how = O_CLOEXEC | O_NOFOLLOW;
     how |= (flags & DISK_WRITE) != 0 ? O_RDWR : O_RDONLY;
     how |= (flags & DISK_CREATE) != 0 ? O_CREAT : 0;
     how |= (flags & DISK_TRUNC) != 0 ? O_TRUNC : 0;
-    int fd = openat(disk_of(d)->dir_fd, path, how, 0600);
+    int fd;
+    do {
+        fd = openat(disk_of(d)->dir_fd, path, how, 0600);
+    } while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         return fail(e, errno, "opening", path);
     }
@@ -68,7 +79,8 @@ static void real_close(struct disk_file *file)
     mem_free(f);
 }
 
-static int real_pread(struct disk_file *file, void *out, size_t len, uint64_t off, size_t *out_n, struct err *e)
+static int real_pread(struct disk_file *file, void *out, size_t len, uint64_t off, size_t *out_n,
+                      struct err *e)
 {
     struct real_file *f = file_of(file);
     size_t done = 0;
@@ -89,7 +101,8 @@ static int real_pread(struct disk_file *file, void *out, size_t len, uint64_t of
     return 0;
 }
 
-static int real_pwrite(struct disk_file *file, const void *p, size_t len, uint64_t off, struct err *e)
+static int real_pwrite(struct disk_file *file, const void *p, size_t len, uint64_t off,
+                       struct err *e)
 {
     struct real_file *f = file_of(file);
     size_t done = 0;
@@ -115,7 +128,10 @@ static int real_sync(struct disk_file *file, struct err *e)
 static int real_allocate(struct disk_file *file, uint64_t len, struct err *e)
 {
     struct real_file *f = file_of(file);
-    int rc;
+    int rc = 0;
+    if (len == 0) {
+        return 0; /* an error for posix_fallocate */
+    }
     do {
         rc = posix_fallocate(f->fd, 0, (off_t)len);
     } while (rc == EINTR);
@@ -125,7 +141,11 @@ static int real_allocate(struct disk_file *file, uint64_t len, struct err *e)
 static int real_truncate(struct disk_file *file, uint64_t len, struct err *e)
 {
     struct real_file *f = file_of(file);
-    return ftruncate(f->fd, (off_t)len) == 0 ? 0 : fail(e, errno, "truncating", f->path);
+    int rc;
+    do {
+        rc = ftruncate(f->fd, (off_t)len);
+    } while (rc != 0 && errno == EINTR);
+    return rc == 0 ? 0 : fail(e, errno, "truncating", f->path);
 }
 
 static int real_size(struct disk_file *file, uint64_t *out, struct err *e)
@@ -165,7 +185,8 @@ static int name_order(const void *a, const void *b)
 
 struct names {
     char **items;
-    size_t n, cap;
+    size_t n;
+    size_t cap;
 };
 
 static void names_add(struct names *v, const char *name)
@@ -181,8 +202,9 @@ static int names_read(int fd, const char *path, struct names *v, struct err *e)
 {
     DIR *dir = fdopendir(fd);
     if (dir == NULL) {
+        int rc = fail(e, errno, "listing", path);
         close(fd);
-        return fail(e, errno, "listing", path);
+        return rc;
     }
     struct dirent *d;
     errno = 0;
@@ -220,7 +242,7 @@ static int real_list(struct disk *d, const char *path, disk_list_fn fn, void *ar
 
 static int real_sync_dir(struct disk *d, const char *path, struct err *e)
 {
-    int fd = openat(disk_of(d)->dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(disk_of(d)->dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
         return fail(e, errno, "opening directory", path);
     }

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 
 struct row {
-    int code, status;
-    const char *name, *title;
+    int code;
+    int status;
+    const char *name;
+    const char *title;
 };
 
 static const struct row rows[] = {
@@ -29,11 +31,13 @@ static const struct row *row_of(int code)
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
     if (e != NULL) {
+        char text[sizeof(e->text)]; /* an argument may be e->text itself */
         va_list a;
-        e->code = code;
         va_start(a, fmt);
-        vsnprintf(e->text, sizeof(e->text), fmt, a);
+        vsnprintf(text, sizeof(text), fmt, a);
         va_end(a);
+        e->code = code;
+        memcpy(e->text, text, strlen(text) + 1);
     }
     return code;
 }
@@ -43,14 +47,15 @@ int err_wrap(struct err *e, const char *fmt, ...)
     if (e == NULL) {
         return MU_E_INTERNAL;
     }
-    char was[sizeof(e->text)], head[sizeof(e->text)];
+    char was[sizeof(e->text)];
+    char head[sizeof(e->text)];
     va_list a;
     memcpy(was, e->text, sizeof(was));
     va_start(a, fmt);
     vsnprintf(head, sizeof(head), fmt, a);
     va_end(a);
     size_t n = strlen(head);
-    n = n < sizeof(e->text) - 3 ? n : sizeof(e->text) - 3;
+    n = n < sizeof(e->text) - 3 ? n : sizeof(e->text) - 3; /* ": " always fits */
     memcpy(e->text, head, n);
     snprintf(e->text + n, sizeof(e->text) - n, ": %s", was);
     return e->code;

@@ -7,6 +7,7 @@
 
 #include "base/types.h"
 
+/* clang-format off */
 #define MU_ERR_LIST(X)                                                              \
     X(BAD_REQUEST, -1, 400, "bad request")                                          \
     X(NOT_FOUND, -2, 404, "not found")                                              \
@@ -40,6 +41,7 @@
     X(RANGE, -44, 400, "value out of range")                                        \
     X(NO_LEASE, -45, 404, "no such lease")                                          \
     X(CLOSED, -46, 503, "closed")
+/* clang-format on */
 
 enum mu_err {
     MU_OK = 0,
@@ -53,7 +55,8 @@ struct err {
     char text[256];
 };
 
-/* Record code and a printf-style sentence; returns code, so `return err_set(...)`. e may be NULL. */
+/* Record code and a printf-style sentence; returns code, so `return err_set(...)`. e may be NULL,
+ * and an argument may be e->text. */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Put "context: " before the text that is there; returns e->code. */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -65,10 +68,10 @@ const char *err_title(int code);
 int err_http_status(int code);
 
 /* A check of our own logic, on in every build: prints the place and aborts. Never for input. */
-#define MU_INVARIANT(cond)                                              \
-    do {                                                                \
-        if (__builtin_expect(!(cond), 0)) {                             \
-            err_invariant_failed(#cond, __FILE__, __LINE__);            \
-        }                                                               \
+#define MU_INVARIANT(cond)                                   \
+    do {                                                     \
+        if (__builtin_expect(!(cond), 0)) {                  \
+            err_invariant_failed(#cond, __FILE__, __LINE__); \
+        }                                                    \
     } while (0)
 _Noreturn void err_invariant_failed(const char *what, const char *file, int line);

@@ -9,7 +9,8 @@
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 
-__attribute__((target("sse4.2"))) static uint32_t crc_hardware(uint32_t crc, const uint8_t *p, size_t len)
+__attribute__((target("sse4.2"))) static uint32_t crc_hardware(uint32_t crc, const uint8_t *p,
+                                                               size_t len)
 {
     uint64_t c = crc;
     for (; len >= 8; p += 8, len -= 8) {
@@ -25,11 +26,14 @@ __attribute__((target("sse4.2"))) static uint32_t crc_hardware(uint32_t crc, con
 }
 #endif
 
-/* Castagnoli polynomial, reflected, four bits at a time: small, and only for machines without the instruction. */
+/* Castagnoli polynomial, reflected, four bits at a time: small, and only for machines without the
+ * instruction. */
 static uint32_t crc_table(uint32_t crc, const uint8_t *p, size_t len)
 {
-    static const uint32_t t[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-                                   0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
+    static const uint32_t t[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
+                                   0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
+                                   0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+                                   0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
     while (len-- > 0) {
         crc ^= *p++;
         crc = (crc >> 4) ^ t[crc & 15];

@@ -39,11 +39,15 @@ int jr_parse(struct slice body, struct json_t **out, struct err *e)
         return err_set(e, MU_E_BAD_REQUEST, "the body is empty; a JSON document is expected");
     }
     if (!depth_ok(body)) {
-        return err_set(e, MU_E_BAD_REQUEST, "the JSON document is nested deeper than %d levels", DEPTH_MAX);
+        return err_set(e, MU_E_BAD_REQUEST, "the JSON document is nested deeper than %d levels",
+                       DEPTH_MAX);
     }
     json_t *doc = json_loadb((const char *)body.p, body.len, JSON_REJECT_DUPLICATES, &je);
     if (doc == NULL) {
-        return err_set(e, MU_E_BAD_REQUEST, "malformed JSON at line %d, column %d: %s", je.line, je.column, je.text);
+        /* No memory is no fault of the sender; the server ends there, as in base/mem. */
+        MU_INVARIANT(json_error_code(&je) != json_error_out_of_memory);
+        return err_set(e, MU_E_BAD_REQUEST, "malformed JSON at line %d, column %d: %s", je.line,
+                       je.column, je.text);
     }
     *out = doc;
     return 0;
@@ -122,7 +126,8 @@ int64_t jr_int(struct jr *r, const char *key, int64_t dflt, int64_t min, int64_t
     int64_t n = json_is_integer(v) ? (int64_t)json_integer_value(v) : 0;
     if (!json_is_integer(v) || n < min || n > max) {
         if (r->err->code == 0) {
-            err_set(r->err, MU_E_BAD_REQUEST, "\"%s\" must be a whole number from %lld to %lld", key, (long long)min, (long long)max);
+            err_set(r->err, MU_E_BAD_REQUEST, "\"%s\" must be a whole number from %lld to %lld",
+                    key, (long long)min, (long long)max);
         }
         return dflt;
     }
@@ -138,7 +143,8 @@ double jr_num(struct jr *r, const char *key, double dflt, double min, double max
     double n = json_number_value(v);
     if (!json_is_number(v) || !(n >= min && n <= max)) {
         if (r->err->code == 0) {
-            err_set(r->err, MU_E_BAD_REQUEST, "\"%s\" must be a number from %g to %g", key, min, max);
+            err_set(r->err, MU_E_BAD_REQUEST, "\"%s\" must be a number from %g to %g", key, min,
+                    max);
         }
         return dflt;
     }
@@ -166,7 +172,8 @@ int64_t jr_duration(struct jr *r, const char *key, int64_t dflt_ms, int64_t min_
         return dflt_ms;
     }
     if (json_is_string(v)) {
-        if (text_duration_ms(slice_of(json_string_value(v), json_string_length(v)), max_ms, &ms) != 0) {
+        if (text_duration_ms(slice_of(json_string_value(v), json_string_length(v)), max_ms, &ms) !=
+            0) {
             ms = -1;
         }
     } else if (json_is_number(v)) {
@@ -178,7 +185,8 @@ int64_t jr_duration(struct jr *r, const char *key, int64_t dflt_ms, int64_t min_
             char lo[24], hi[24];
             text_format_duration(min_ms, lo);
             text_format_duration(max_ms, hi);
-            err_set(r->err, MU_E_BAD_REQUEST, "\"%s\" must be a duration from %s to %s, as in \"15s\"", key, lo, hi);
+            err_set(r->err, MU_E_BAD_REQUEST,
+                    "\"%s\" must be a duration from %s to %s, as in \"15s\"", key, lo, hi);
         }
         return dflt_ms;
     }
@@ -221,15 +229,15 @@ int jr_end(struct jr *r)
     if (r->err->code != 0 || r->obj == NULL) {
         return r->err->code != 0 ? r->err->code : MU_E_BAD_REQUEST;
     }
-    json_object_foreach(r->obj, key, v)
-    {
+    json_object_foreach (r->obj, key, v) {
         (void)v;
         if (is_known(r, key)) {
             continue;
         }
         const char *near = text_nearest(key, r->names, r->n_names);
         if (near != NULL) {
-            return err_set(r->err, MU_E_BAD_REQUEST, "unknown member \"%.64s\"; did you mean \"%s\"?", key, near);
+            return err_set(r->err, MU_E_BAD_REQUEST,
+                           "unknown member \"%.64s\"; did you mean \"%s\"?", key, near);
         }
         return err_set(r->err, MU_E_BAD_REQUEST, "unknown member \"%.64s\"", key);
     }
@@ -255,12 +263,12 @@ int jr_is_str(const struct json_t *v, struct slice *out)
     return 1;
 }
 
-int jr_each_str(struct json_t *obj, int (*fn)(void *arg, struct slice key, struct slice value), void *arg, struct err *e)
+int jr_each_str(struct json_t *obj, int (*fn)(void *arg, struct slice key, struct slice value),
+                void *arg, struct err *e)
 {
     const char *key;
     json_t *v;
-    json_object_foreach(obj, key, v)
-    {
+    json_object_foreach (obj, key, v) {
         struct slice s;
         if (!jr_is_str(v, &s)) {
             return err_set(e, MU_E_BAD_REQUEST, "the value of \"%.64s\" must be a string", key);

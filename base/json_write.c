@@ -9,6 +9,7 @@
 #include "base/text.h"
 
 enum { DEPTH_MAX = 63 };
+static const double WHOLE_MAX = 1e15; /* every whole number below has an exact int64_t and double */
 
 void jw_init(struct jw *w, struct buf *out)
 {
@@ -173,12 +174,16 @@ void jw_i64(struct jw *w, int64_t v)
 void jw_f64(struct jw *w, double v)
 {
     char text[40];
-    before_value(w);
     if (!isfinite(v)) {
-        buf_append_str(w->out, "null");
+        jw_null(w); /* JSON has no word for it */
         return;
     }
-    for (int digits = 15; digits <= 17; digits++) {
+    if (fabs(v) < WHOLE_MAX && v == (double)(int64_t)v && !(v == 0 && signbit(v))) {
+        jw_i64(w, (int64_t)v); /* the common case, and never as "1e+06" */
+        return;
+    }
+    before_value(w);
+    for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, v);
         if (strtod(text, NULL) == v) {
             break;
@@ -206,7 +211,8 @@ void jw_base64(struct jw *w, struct slice s)
     buf_append_byte(w->out, '"');
     for (size_t i = 0; i < s.len; i += 3) {
         size_t n = s.len - i < 3 ? s.len - i : 3;
-        uint32_t v = (uint32_t)s.p[i] << 16 | (n > 1 ? (uint32_t)s.p[i + 1] << 8 : 0) | (n > 2 ? s.p[i + 2] : 0u);
+        uint32_t v = (uint32_t)s.p[i] << 16 | (n > 1 ? (uint32_t)s.p[i + 1] << 8 : 0) |
+                     (n > 2 ? s.p[i + 2] : 0u);
         buf_append_byte(w->out, (uint8_t)t[v >> 18]);
         buf_append_byte(w->out, (uint8_t)t[v >> 12 & 63]);
         buf_append_byte(w->out, n > 1 ? (uint8_t)t[v >> 6 & 63] : '=');

@@ -25,7 +25,8 @@ void jw_str(struct jw *w, const char *s);
 void jw_slice(struct jw *w, struct slice s); /* bytes that are not UTF-8 become U+FFFD */
 void jw_u64(struct jw *w, uint64_t v);
 void jw_i64(struct jw *w, int64_t v);
-void jw_f64(struct jw *w, double v);         /* shortest form that reads back equal; whole numbers without ".0" */
+/* Shortest form that reads back equal; whole numbers without ".0"; null when not finite. */
+void jw_f64(struct jw *w, double v);
 void jw_bool(struct jw *w, int v);
 void jw_null(struct jw *w);
 void jw_base64(struct jw *w, struct slice s);

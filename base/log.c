@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -49,7 +50,8 @@ static void put_field(struct jw *w, const struct log_field *f)
     }
 }
 
-void log_write(enum log_level level, const char *logger, const char *msg, const struct log_field *fields, size_t n)
+void log_write(enum log_level level, const char *logger, const char *msg,
+               const struct log_field *fields, size_t n)
 {
     struct buf b;
     struct jw w;
@@ -67,7 +69,10 @@ void log_write(enum log_level level, const char *logger, const char *msg, const 
     }
     jw_end(&w);
     buf_append_byte(&b, '\n');
-    ssize_t done = write(STDERR_FILENO, b.p, b.len);
-    (void)done; /* nowhere to report it */
+    ssize_t done;
+    do {
+        done = write(STDERR_FILENO, b.p, b.len);
+    } while (done < 0 && errno == EINTR);
+    /* Any other error, or a short write: there is nowhere to report it. */
     buf_fini(&b);
 }

@@ -3,8 +3,9 @@
  *
  *   log_info("raft", "became leader", LOG_U64("term", term), LOG_STR("node", name));
  *
- * Members: ts, level, logger, msg, then the fields. Control characters are escaped; values of configs and secrets are never logged.
- * Low rooms (base, storage, raft) log at debug only; the room that decides what to do logs once. */
+ * Members: ts, level, logger, msg, then the fields. Control characters are escaped; values of
+ * configs and secrets are never logged. Low rooms (base, storage, raft) log at debug only; the room
+ * that decides what to do logs once. */
 #pragma once
 
 #include "base/types.h"
@@ -26,16 +27,17 @@ struct log_field {
 void log_set_level(enum log_level level); /* may be called at any time */
 int log_level_from(const char *name, enum log_level *out);
 int log_is_on(enum log_level level);
-void log_write(enum log_level level, const char *logger, const char *msg, const struct log_field *fields, size_t n);
+void log_write(enum log_level level, const char *logger, const char *msg,
+               const struct log_field *fields, size_t n);
 
-#define LOG_AT(level, logger, msg, ...)                                                                  \
-    do {                                                                                                 \
-        if (log_is_on(level)) {                                                                          \
-            const struct log_field log_f_[] = {{NULL, LOG_K_STR, NULL, 0}, ##__VA_ARGS__};               \
-            log_write(level, logger, msg, log_f_ + 1, N_ELEMENTS(log_f_) - 1);                           \
-        }                                                                                                \
+#define LOG_AT(level, logger, msg, ...)                                                    \
+    do {                                                                                   \
+        if (log_is_on(level)) {                                                            \
+            const struct log_field log_f_[] = {{NULL, LOG_K_STR, NULL, 0}, ##__VA_ARGS__}; \
+            log_write(level, logger, msg, log_f_ + 1, N_ELEMENTS(log_f_) - 1);             \
+        }                                                                                  \
     } while (0)
 #define log_debug(logger, msg, ...) LOG_AT(LOG_DEBUG, logger, msg, ##__VA_ARGS__)
-#define log_info(logger, msg, ...) LOG_AT(LOG_INFO, logger, msg, ##__VA_ARGS__)
-#define log_warn(logger, msg, ...) LOG_AT(LOG_WARN, logger, msg, ##__VA_ARGS__)
+#define log_info(logger, msg, ...)  LOG_AT(LOG_INFO, logger, msg, ##__VA_ARGS__)
+#define log_warn(logger, msg, ...)  LOG_AT(LOG_WARN, logger, msg, ##__VA_ARGS__)
 #define log_error(logger, msg, ...) LOG_AT(LOG_ERROR, logger, msg, ##__VA_ARGS__)

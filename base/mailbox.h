@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one queue between threads: many senders, one receiver, intrusive messages, a wake-up.
  *
- * mailbox_send may be called from any thread; the wake callback runs in the sender's thread, once per
- * empty-to-nonempty change (typically it calls uv_async_send). The receiver takes everything at once. */
+ * mailbox_send may be called from any thread; the wake callback runs in the sender's thread, once
+ * per empty-to-nonempty change (typically it calls uv_async_send). The receiver takes everything at
+ * once. */
 #pragma once
 
 #include <pthread.h>
@@ -11,7 +12,8 @@ struct mail {
     struct mail *next;
 };
 
-/* A message that knows what to do: first member of whatever waits. Every mail in a worker's or the core's mailbox is one. */
+/* A message that knows what to do: first member of whatever waits. Every mail in a worker's or the
+ * core's mailbox is one. */
 struct mail_job {
     struct mail mail;
     void (*run)(struct mail_job *j); /* on the receiver's thread; may free or reuse j */

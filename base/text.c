@@ -60,7 +60,8 @@ struct unit {
     int64_t ms;
 };
 
-static const struct unit units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+static const struct unit units[] = {
+    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
 
 static int unit_of(struct slice s, int64_t *out)
 {
@@ -90,9 +91,12 @@ static int parse_fraction(struct slice s, uint64_t *out)
 
 int text_duration_ms(struct slice s, int64_t max_ms, int64_t *out)
 {
-    size_t n = 0, m;
-    uint64_t whole, thousandths = 0;
+    size_t n = 0;
+    size_t m;
+    uint64_t whole;
+    uint64_t thousandths = 0;
     int64_t unit;
+    MU_INVARIANT(max_ms >= 0);
     while (n < s.len && s.p[n] >= '0' && s.p[n] <= '9') {
         n++;
     }
@@ -111,7 +115,7 @@ int text_duration_ms(struct slice s, int64_t max_ms, int64_t *out)
         return rc != 0 ? rc : MU_E_BAD_REQUEST;
     }
     int64_t part = (int64_t)thousandths * unit / 1000;
-    if (whole > (uint64_t)((max_ms - part) / unit) || part > max_ms) {
+    if (part > max_ms || whole > (uint64_t)((max_ms - part) / unit)) {
         return MU_E_RANGE;
     }
     *out = (int64_t)whole * unit + part;
@@ -142,11 +146,12 @@ int text_bool(struct slice s, int *out)
     return MU_E_BAD_REQUEST;
 }
 
-/* Bytes of the character at p, 0 when it is malformed (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF). */
+/* Bytes of the character at p, 0 when it is malformed (RFC 3629: no overlong forms, no surrogates,
+ * at most U+10FFFF). */
 static size_t utf8_len(const uint8_t *p, size_t left)
 {
     uint8_t c = p[0];
-    size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
     if (n == 0 || n > left) {
         return 0;
     }
@@ -155,16 +160,24 @@ static size_t utf8_len(const uint8_t *p, size_t left)
             return 0;
         }
     }
-    if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] >= 0xa0) || (c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] >= 0x90)) {
-        return 0;
-    }
-    return n;
+    int overlong = (c == 0xe0 && p[1] < 0xa0) || (c == 0xf0 && p[1] < 0x90);
+    int surrogate = c == 0xed && p[1] >= 0xa0;
+    int too_big = c == 0xf4 && p[1] >= 0x90;
+    return overlong || surrogate || too_big ? 0 : n;
 }
 
 int text_is_utf8(struct slice s)
 {
     size_t i = 0;
     while (i < s.len) {
+        if (s.len - i >= 8) {
+            uint64_t eight;
+            memcpy(&eight, s.p + i, sizeof(eight));
+            if ((eight & UINT64_C(0x8080808080808080)) == 0) {
+                i += 8; /* the common case: plain ASCII */
+                continue;
+            }
+        }
         size_t n = utf8_len(s.p + i, s.len - i);
         if (n == 0) {
             return 0;
@@ -187,41 +200,100 @@ int text_is_name(struct slice s, size_t max)
     return text_is_utf8(s);
 }
 
+/* 0000-01-01 and 9999-12-31, the ends of what RFC 3339 can say. */
+static const int64_t TIME_MIN_MS = INT64_C(-62167219200000);
+static const int64_t TIME_MAX_MS = INT64_C(253402300799999);
+
 void text_format_time(int64_t wall_ms, char *out)
 {
-    time_t t = (time_t)(wall_ms / 1000);
+    int64_t ms = wall_ms < TIME_MIN_MS   ? TIME_MIN_MS
+                 : wall_ms > TIME_MAX_MS ? TIME_MAX_MS
+                                         : wall_ms;
+    int part = (int)(ms % 1000);
+    part = part < 0 ? part + 1000 : part;
+    time_t t = (time_t)((ms - part) / 1000);
     struct tm tm;
-    char date[24];
-    gmtime_r(&t, &tm);
-    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out, 32, "%s.%03dZ", date, (int)(wall_ms % 1000));
+    const struct tm *ok = gmtime_r(&t, &tm);
+    MU_INVARIANT(ok != NULL);
+    snprintf(out, 32, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)(tm.tm_year + 1900) % 10000,
+             (unsigned)(tm.tm_mon + 1) % 100, (unsigned)tm.tm_mday % 100,
+             (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100,
+             (unsigned)part % 1000);
+}
+
+/* `n` digits at *at, then `after` (0: nothing); moves *at behind them. */
+static int take_digits(struct slice s, size_t *at, size_t n, char after, int *out)
+{
+    uint64_t v = 0;
+    if (s.len - *at < n || text_u64(slice_of(s.p + *at, n), 9999, &v) != 0) {
+        return MU_E_BAD_REQUEST;
+    }
+    *at += n;
+    *out = (int)v;
+    if (after != 0) {
+        if (*at == s.len || s.p[*at] != (uint8_t)after) {
+            return MU_E_BAD_REQUEST;
+        }
+        (*at)++;
+    }
+    return 0;
+}
+
+static int days_in_month(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    return month == 2 && is_leap ? 29 : days[month - 1];
+}
+
+/* ".5", ".123" or ".123456789"; what is finer than a millisecond is cut off. */
+static int take_fraction(struct slice s, size_t *at, int *out_ms)
+{
+    size_t n = 0;
+    int v = 0;
+    (*at)++; /* the point */
+    for (; *at < s.len && s.p[*at] >= '0' && s.p[*at] <= '9'; (*at)++, n++) {
+        v = n < 3 ? v * 10 + (s.p[*at] - '0') : v;
+    }
+    for (size_t i = n; i < 3; i++) {
+        v *= 10;
+    }
+    *out_ms = v;
+    return n >= 1 && n <= 9 ? 0 : MU_E_BAD_REQUEST;
 }
 
 int text_parse_time(struct slice s, int64_t *out_wall_ms)
 {
-    char text[32];
-    struct tm tm = {0};
-    if (s.len < 20 || s.len >= sizeof(text)) {
+    int year;
+    int month;
+    int day;
+    int hour;
+    int minute;
+    int second;
+    int ms = 0;
+    size_t at = 0;
+    if (take_digits(s, &at, 4, '-', &year) != 0 || take_digits(s, &at, 2, '-', &month) != 0 ||
+        take_digits(s, &at, 2, 'T', &day) != 0 || take_digits(s, &at, 2, ':', &hour) != 0 ||
+        take_digits(s, &at, 2, ':', &minute) != 0 || take_digits(s, &at, 2, 0, &second) != 0) {
         return MU_E_BAD_REQUEST;
     }
-    memcpy(text, s.p, s.len);
-    text[s.len] = '\0';
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-    uint64_t ms = 0;
-    if (rest == NULL) {
+    if (at < s.len && s.p[at] == '.' && take_fraction(s, &at, &ms) != 0) {
         return MU_E_BAD_REQUEST;
     }
-    if (*rest == '.') {
-        const char *z = strchr(rest, 'Z');
-        if (z == NULL || parse_fraction(slice_of(rest + 1, (size_t)(z - rest) - 1), &ms) != 0) {
-            return MU_E_BAD_REQUEST;
-        }
-        rest = z;
-    }
-    if (strcmp(rest, "Z") != 0) {
+    if (s.len - at != 1 || s.p[at] != 'Z') {
         return MU_E_BAD_REQUEST;
     }
-    *out_wall_ms = (int64_t)timegm(&tm) * 1000 + (int64_t)ms;
+    if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || hour > 23 ||
+        minute > 59 || second > 59) {
+        return MU_E_RANGE;
+    }
+    struct tm tm = {.tm_year = year - 1900,
+                    .tm_mon = month - 1,
+                    .tm_mday = day,
+                    .tm_hour = hour,
+                    .tm_min = minute,
+                    .tm_sec = second};
+    *out_wall_ms = (int64_t)timegm(&tm) * 1000 + ms;
     return 0;
 }
 
@@ -252,7 +324,8 @@ enum { NEAR_LEN_MAX = 63, NEAR_DISTANCE_MAX = 3 };
 static unsigned distance(const char *a, const char *b)
 {
     unsigned row[NEAR_LEN_MAX + 1];
-    size_t n = strlen(a), m = strlen(b);
+    size_t n = strlen(a);
+    size_t m = strlen(b);
     if (n > NEAR_LEN_MAX || m > NEAR_LEN_MAX) {
         return NEAR_LEN_MAX;
     }

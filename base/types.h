@@ -23,9 +23,9 @@ struct slice {
     size_t len;
 };
 
-#define SLICE_LIT(s) ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
-#define SLICE_FMT(s) (int)(s).len, (const char *)(s).p
-#define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
+#define SLICE_LIT(s)                    ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
+#define SLICE_FMT(s)                    (int)(s).len, (const char *)(s).p
+#define N_ELEMENTS(a)                   (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline struct slice slice_of(const void *p, size_t len)

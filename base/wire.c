@@ -17,8 +17,10 @@ struct slice wire_raw(struct wire_reader *r, size_t n)
         return (struct slice){0};
     }
     struct slice s = slice_of(r->p, n);
-    r->p += n;
-    r->left -= n;
+    if (n != 0) { /* the input may be NULL and empty */
+        r->p += n;
+        r->left -= n;
+    }
     return s;
 }
 

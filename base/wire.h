@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Binary encoding with bounds: a reader and a writer with a sticky error, checked once at the end.
  *
- * Little-endian fixed-width integers; `bytes` = u32 length + bytes; `varint` is not used. Big-endian
- * helpers exist for LMDB keys, where byte order must be sort order. */
+ * Little-endian fixed-width integers; `bytes` = u32 length + bytes; `varint` is not used.
+ * Big-endian helpers exist for LMDB keys, where byte order must be sort order. */
 #pragma once
 
 #include "base/buf.h"

@@ -98,7 +98,7 @@ static int parse_path(struct slice s, struct probe_target *out, struct err *e)
 
 int probe_target_parse(enum check_type type, struct slice text, struct probe_target *out, struct err *e)
 {
-    static const struct slice scheme = SLICE_LIT("http://");
+    const struct slice scheme = SLICE_LIT("http://");
     int has_port = 0;
     memset(out, 0, sizeof(*out));
     out->type = type;

@@ -11,7 +11,7 @@ struct record {
     uint32_t size; /* of the whole record */
 };
 
-enum { FILLER = 0xffffffffu };
+static const uint32_t FILLER = UINT32_MAX; /* as a record length */
 
 static void record_get(const struct change_ring *r, size_t at, struct record *out)
 {

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of settings and everything that follows from it. */
+#include "server/conf/conf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "server/conf/table.h"
+
+#define AT(member) offsetof(struct conf, member), sizeof(((struct conf *)0)->member)
+#define DAY_MS "2592000000"
+
+const struct conf_row conf_table[] = {
+    {"name", 'n', CONF_TEXT, AT(name), "n1", 0, 0, "NAME", "this node's name; letters, digits, - _ ."},
+    {"data_dir", 'd', CONF_TEXT, AT(data_dir), "", 0, 0, "DIR", "directory for the log, the store and snapshots (made with mode 0700)"},
+    {"listen", 'l', CONF_TEXT, AT(listen), "127.0.0.1:8500", 0, 0, "HOST:PORT,...", "addresses for clients (HTTP)"},
+    {"peer", 'p', CONF_TEXT, AT(peer), "", 0, 0, "HOST:PORT", "address for the other nodes"},
+    {"initial_cluster", 'c', CONF_TEXT, AT(initial_cluster), "", 0, 0, "NAME=HOST:PORT,...",
+     "all first members of a new cluster, the same on each; without it a node is a cluster of one"},
+    {"join", 0, CONF_BOOL, AT(is_join), "false", 0, 0, NULL, "start empty and wait to be added to a running cluster"},
+    {"restore", 0, CONF_TEXT, AT(restore), "", 0, 0, "FILE", "fill an empty data directory from this snapshot before the first start"},
+    {"tls.cert", 0, CONF_TEXT, AT(tls_cert), "", 0, 0, "FILE", "PEM certificate chain for clients; with it all client listeners speak TLS"},
+    {"tls.key", 0, CONF_TEXT, AT(tls_key), "", 0, 0, "FILE", "its private key, readable by the owner only"},
+    {"tls.client_ca", 0, CONF_TEXT, AT(tls_client_ca), "", 0, 0, "FILE", "ask clients for a certificate of this authority"},
+    {"peer_tls.cert", 0, CONF_TEXT, AT(peer_tls_cert), "", 0, 0, "FILE", "PEM certificate chain for peers; its name is NAME.muster-peer"},
+    {"peer_tls.key", 0, CONF_TEXT, AT(peer_tls_key), "", 0, 0, "FILE", "its private key, readable by the owner only"},
+    {"peer_tls.ca", 0, CONF_TEXT, AT(peer_tls_ca), "", 0, 0, "FILE", "the authority that signed all peers' certificates"},
+    {"peer_plaintext", 0, CONF_BOOL, AT(is_peer_plaintext_allowed), "false", 0, 0, NULL,
+     "let peers talk without TLS beyond loopback addresses"},
+    {"insecure", 0, CONF_BOOL, AT(is_insecure), "false", 0, 0, NULL, "listen beyond loopback addresses although everybody may do everything"},
+    {"workers", 0, CONF_U64, AT(workers), "0", 0, 64, "N", "threads that serve connections; 0 = one per core beyond the first, 1 to 8"},
+    {"log_level", 0, CONF_TEXT, AT(log_level), "info", 0, 0, "LEVEL", "debug, info, warn or error", 1},
+    {"election_timeout", 0, CONF_MS, AT(election_ms), "400", 100, 60000, "DURATION", "a follower waits one to two of these for a leader"},
+    {"heartbeat", 0, CONF_MS, AT(heartbeat_ms), "50", 10, 10000, "DURATION", "a leader shows itself so often"},
+    {"value_max", 0, CONF_BYTES, AT(value_max_bytes), "1048576", 1024, 10485760, "BYTES", "largest config"},
+    {"store_max", 0, CONF_BYTES, AT(store_max_bytes), "68719476736", 16777216, 1099511627776, "BYTES", "largest size of the store"},
+    {"disk_reserve", 0, CONF_BYTES, AT(disk_reserve_bytes), "0", 0, 1099511627776, "BYTES",
+     "refuse writes when less disk space is free; 0 = chosen from the disk's size"},
+    {"snapshot_log", 0, CONF_BYTES, AT(snapshot_log_bytes), "67108864", 1048576, 1099511627776, "BYTES", "take a snapshot after so much log"},
+    {"segment", 0, CONF_BYTES, AT(segment_bytes), "0", 0, 1073741824, "BYTES", "size of a log segment; 0 = chosen from the disk's size"},
+    {"config_keep", 0, CONF_MS, AT(config_keep_ms), DAY_MS, 0, 3153600000000, "DURATION", "config history is kept at least so long"},
+    {"config_keep_versions", 0, CONF_U64, AT(config_keep_versions), "100", 1, 1000000, "N", "and at least so many versions of each"},
+    {"max_connections", 0, CONF_U64, AT(max_connections), "0", 0, 1000000, "N", "client connections; 0 = from the limit of open files"},
+    {"max_connections_per_source", 0, CONF_U64, AT(max_connections_per_source), "0", 0, 1000000, "N",
+     "of one address; 0 = 200, most of all on loopback"},
+    {"max_head", 0, CONF_BYTES, AT(max_head_bytes), "16384", 1024, 1048576, "BYTES", "largest head of a request"},
+    {"head_timeout", 0, CONF_MS, AT(head_timeout_ms), "10000", 100, 600000, "DURATION", "for the head of a request to arrive"},
+    {"idle_timeout", 0, CONF_MS, AT(idle_timeout_ms), "300000", 1000, 86400000, "DURATION", "between two requests of a connection"},
+    {"request_timeout", 0, CONF_MS, AT(request_timeout_ms), "5000", 100, 600000, "DURATION", "for a write or a read to be confirmed"},
+    {"drain_timeout", 0, CONF_MS, AT(drain_timeout_ms), "10000", 0, 600000, "DURATION", "for running requests to end after SIGTERM"},
+};
+const size_t conf_table_n = N_ELEMENTS(conf_table);
+
+_Static_assert(N_ELEMENTS(conf_table) <= sizeof(((struct conf_parsed *)0)->origin), "one origin per row");
+
+/* --- values --- */
+
+static int parse_bytes(struct slice s, uint64_t *out)
+{
+    static const struct {
+        const char *name;
+        uint64_t factor;
+    } units[] = {{"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}, {"TiB", 1099511627776}};
+    uint64_t factor = 1;
+    for (size_t i = 0; i < N_ELEMENTS(units); i++) {
+        size_t n = strlen(units[i].name);
+        if (s.len > n && memcmp(s.p + s.len - n, units[i].name, n) == 0) {
+            factor = units[i].factor;
+            s.len -= n;
+            break;
+        }
+    }
+    uint64_t v;
+    if (text_u64(s, UINT64_MAX / factor, &v) != 0) {
+        return MU_E_RANGE;
+    }
+    *out = v * factor;
+    return 0;
+}
+
+static int set_text(const struct conf_row *r, void *at, struct slice v, struct err *e)
+{
+    if (v.len >= r->size) {
+        return err_set(e, MU_E_BAD_REQUEST, "%s may have at most %zu bytes", r->key, r->size - 1);
+    }
+    if (memchr(v.p, '\0', v.len) != NULL) {
+        return err_set(e, MU_E_BAD_REQUEST, "%s holds a zero byte", r->key);
+    }
+    memcpy(at, v.p, v.len);
+    ((char *)at)[v.len] = '\0';
+    return 0;
+}
+
+static int range_error(const struct conf_row *r, struct slice v, struct err *e)
+{
+    char lo[24], hi[24];
+    if (r->type == CONF_MS) {
+        text_format_duration((int64_t)r->min, lo);
+        text_format_duration((int64_t)r->max, hi);
+        return err_set(e, MU_E_BAD_REQUEST, "%s must be a duration from %s to %s, not \"%.*s\"", r->key, lo, hi,
+                       (int)(v.len < 40 ? v.len : 40), (const char *)v.p);
+    }
+    return err_set(e, MU_E_BAD_REQUEST, "%s must be %s from %llu to %llu, not \"%.*s\"", r->key,
+                   r->type == CONF_BYTES ? "a size (as in 64MiB)" : "a number", (unsigned long long)r->min, (unsigned long long)r->max,
+                   (int)(v.len < 40 ? v.len : 40), (const char *)v.p);
+}
+
+static int set_number(const struct conf_row *r, void *at, struct slice v, struct err *e)
+{
+    uint64_t u = 0;
+    int64_t ms = 0;
+    int rc;
+    if (r->type == CONF_MS) {
+        rc = text_duration_ms(v, (int64_t)r->max, &ms);
+        u = (uint64_t)ms;
+    } else {
+        rc = r->type == CONF_BYTES ? parse_bytes(v, &u) : text_u64(v, UINT64_MAX, &u);
+    }
+    if (rc != 0 || u < r->min || u > r->max) {
+        return range_error(r, v, e);
+    }
+    memcpy(at, &u, sizeof(u)); /* int64_t and uint64_t members alike */
+    return 0;
+}
+
+int conf_set(struct conf_parsed *p, size_t row, struct slice v, enum conf_origin origin, struct err *e)
+{
+    const struct conf_row *r = &conf_table[row];
+    void *at = (char *)&p->conf + r->offset;
+    int rc, b = 0;
+    switch (r->type) {
+    case CONF_TEXT:
+        rc = set_text(r, at, v, e);
+        break;
+    case CONF_BOOL:
+        rc = text_bool(v, &b);
+        if (rc != 0) {
+            return err_set(e, MU_E_BAD_REQUEST, "%s must be true or false, not \"%.*s\"", r->key, (int)(v.len < 40 ? v.len : 40),
+                           (const char *)v.p);
+        }
+        memcpy(at, &b, sizeof(b));
+        break;
+    default:
+        rc = set_number(r, at, v, e);
+        break;
+    }
+    if (rc == 0) {
+        p->origin[row] = (unsigned char)origin;
+    }
+    return rc;
+}
+
+int conf_find(struct slice key, size_t *out_row)
+{
+    for (size_t i = 0; i < conf_table_n; i++) {
+        if (slice_eq(key, slice_str(conf_table[i].key))) {
+            *out_row = i;
+            return 0;
+        }
+    }
+    return MU_E_NOT_FOUND;
+}
+
+const char *conf_nearest(const char *word)
+{
+    const char *names[64];
+    for (size_t i = 0; i < conf_table_n; i++) {
+        names[i] = conf_table[i].key;
+    }
+    return text_nearest(word, names, conf_table_n);
+}
+
+void conf_defaults(struct conf_parsed *p)
+{
+    struct err e = {0};
+    memset(p, 0, sizeof(*p));
+    for (size_t i = 0; i < conf_table_n; i++) {
+        /* The default of a duration is written in ms in the table. */
+        struct slice v = slice_str(conf_table[i].dflt);
+        char ms[32];
+        if (conf_table[i].type == CONF_MS) {
+            int n = snprintf(ms, sizeof(ms), "%sms", conf_table[i].dflt);
+            v = slice_of(ms, (size_t)n);
+        }
+        int rc = conf_set(p, i, v, CONF_DEFAULT, &e);
+        MU_INVARIANT(rc == 0);
+    }
+}
+
+void conf_format(const struct conf *c, size_t row, char out[CONF_TEXT_MAX])
+{
+    const struct conf_row *r = &conf_table[row];
+    const void *at = (const char *)c + r->offset;
+    uint64_t u;
+    int b;
+    switch (r->type) {
+    case CONF_TEXT:
+        snprintf(out, CONF_TEXT_MAX, "%s", (const char *)at);
+        return;
+    case CONF_BOOL:
+        memcpy(&b, at, sizeof(b));
+        snprintf(out, CONF_TEXT_MAX, "%s", b ? "true" : "false");
+        return;
+    case CONF_MS:
+        memcpy(&u, at, sizeof(u));
+        text_format_duration((int64_t)u, out);
+        return;
+    default:
+        memcpy(&u, at, sizeof(u));
+        snprintf(out, CONF_TEXT_MAX, "%llu", (unsigned long long)u);
+        return;
+    }
+}
+
+int conf_reload(struct conf *running, const struct conf *fresh, void (*needs_restart)(void *arg, const char *key), void *arg)
+{
+    int n = 0;
+    for (size_t i = 0; i < conf_table_n; i++) {
+        const struct conf_row *r = &conf_table[i];
+        char *at = (char *)running + r->offset;
+        const char *from = (const char *)fresh + r->offset;
+        int is_same = r->type == CONF_TEXT ? strcmp(at, from) == 0 : memcmp(at, from, r->size) == 0;
+        if (is_same) {
+            continue;
+        }
+        if (r->is_reloadable) {
+            memcpy(at, from, r->size);
+            n++;
+        } else {
+            needs_restart(arg, r->key);
+        }
+    }
+    return n;
+}
