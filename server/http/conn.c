@@ -225,7 +225,7 @@ static size_t step_length_body(struct http_conn *c, struct slice in)
 {
     struct http_req *r = c->req;
     size_t n = in.len < r->body_left ? in.len : (size_t)r->body_left;
-    (void)req_body_append(r, in.p, n); /* the length was checked with the head */
+    req_body_append(r, in.p, n);
     r->body_left -= n;
     if (r->body_left == 0) {
         body_complete(c);

@@ -39,7 +39,8 @@ struct head_parse {
     const uint8_t *base;
     struct head_field fields[HEAD_FIELDS_MAX];
     unsigned n_fields;
-    int is_complete;       /* the parser has seen the end of the headers */
+    uint8_t is_complete;   /* the parser has seen the end of the headers */
+    uint8_t is_keepalive;
 };
 
 struct gzip; /* gzip.c */
@@ -120,7 +121,7 @@ struct http_req {
     int16_t status;
     uint8_t method;             /* enum http_method */
     uint8_t minor;              /* HTTP/1.minor */
-    uint8_t is_keepalive, is_dispatched, is_answered, is_stream, is_aborted, is_discarding;
+    uint8_t is_keepalive, is_dispatched, is_answered, is_stream, is_aborted, is_discarding, is_too_large;
     char trace[33];
 };
 
@@ -135,7 +136,7 @@ int parse_trailer(struct http_req *r, struct slice in, struct err *e);
 /* request.c */
 struct http_req *req_new(struct http_conn *c, struct slice head, const struct head_parse *p);
 void req_free(struct http_req *r);
-int req_body_append(struct http_req *r, const uint8_t *p, size_t len);
+void req_body_append(struct http_req *r, const uint8_t *p, size_t len);
 
 /* answer.c */
 /* Status line and headers; content_len < 0 = none (chunked or until close). */

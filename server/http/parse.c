@@ -43,6 +43,7 @@ static int on_headers_complete(llhttp_t *p)
 {
     struct head_parse *h = p->data;
     h->is_complete = 1;
+    h->is_keepalive = llhttp_should_keep_alive(p) != 0; /* the end of a message without body clears what this looks at */
     p->upgrade = 0; /* an offered upgrade is not taken: the message is read as what it is */
     return 0;
 }
@@ -54,12 +55,14 @@ static int on_chunk_header(llhttp_t *p)
     if (p->content_length == 0) {
         return HPE_PAUSED;
     }
-    return p->content_length > r->body_max - r->body_got ? HPE_USER : 0;
+    r->is_too_large = p->content_length > r->body_max - r->body_got;
+    return r->is_too_large ? HPE_USER : 0;
 }
 
 static int on_body(llhttp_t *p, const char *at, size_t len)
 {
-    return req_body_append(p->data, (const uint8_t *)at, len) == 0 ? 0 : HPE_USER;
+    req_body_append(p->data, (const uint8_t *)at, len);
+    return 0;
 }
 
 static int on_message_complete(llhttp_t *p)
@@ -112,6 +115,11 @@ static int check_host(struct slice v, struct err *e)
     return 0;
 }
 
+static int refuse_coding(struct err *e)
+{
+    return err_set(e, MU_E_NOT_IMPLEMENTED, "the only transfer coding understood is chunked");
+}
+
 /* What the parser leaves to us: which framing headers may occur, and how often. */
 static int check_fields(const struct head_parse *h, int minor, struct err *e)
 {
@@ -131,7 +139,7 @@ static int check_fields(const struct head_parse *h, int minor, struct err *e)
             if (minor == 0) {
                 code = err_set(e, MU_E_BAD_REQUEST, "Transfer-Encoding in an HTTP/1.0 request");
             } else if (++n_te > 1 || !IS_NAME(value, "chunked")) {
-                code = err_set(e, MU_E_NOT_IMPLEMENTED, "the only transfer coding understood is chunked");
+                code = refuse_coding(e);
             }
         }
     }
@@ -180,7 +188,7 @@ static struct http_req *make_request(struct http_conn *c, struct slice head, con
     struct http_req *r = req_new(c, head, h);
     r->method = (uint8_t)method_of(p);
     r->minor = c->guard.minor;
-    r->is_keepalive = llhttp_should_keep_alive(p) != 0;
+    r->is_keepalive = h->is_keepalive;
     if ((p->flags & F_CHUNKED) != 0) {
         r->chunked = http_alloc(r, sizeof(*r->chunked));
         *r->chunked = *p;
@@ -203,7 +211,15 @@ int parse_head(struct http_conn *c, struct slice head, struct http_req **out, st
     parser.data = h;
     enum llhttp_errno rc = llhttp_execute(&parser, (const char *)head.p, head.len);
     trim_values(h);
-    int code = h->is_complete ? check_fields(h, c->guard.minor, e) : 0; /* first: our refusals are more exact */
+    int code = 0;
+    if (h->is_complete) {
+        code = check_fields(h, c->guard.minor, e); /* first: our refusals are more exact */
+    } else if (rc == HPE_INVALID_TRANSFER_ENCODING && c->guard.minor > 0) {
+        code = refuse_coding(e);
+    }
+    if (code == 0 && parser.method == HTTP_CONNECT) {
+        code = err_set(e, MU_E_BAD_REQUEST, "this is no proxy");
+    }
     if (code == 0 && (rc != HPE_OK || !h->is_complete)) {
         code = parse_error(&parser, "request head", e);
     }
@@ -221,7 +237,7 @@ int parse_chunks(struct http_req *r, struct slice in, size_t *out_used, struct e
     enum llhttp_errno rc = llhttp_execute(r->chunked, (const char *)in.p, in.len);
     size_t used = rc == HPE_PAUSED ? (size_t)((const uint8_t *)llhttp_get_error_pos(r->chunked) - in.p) : in.len;
     r->body_fed += used;
-    if (rc == HPE_USER) {
+    if (r->is_too_large) {
         return err_set(e, MU_E_TOO_LARGE, "the body is over %llu bytes", (unsigned long long)r->body_max);
     }
     if (rc != HPE_OK && rc != HPE_PAUSED) {

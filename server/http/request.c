@@ -81,17 +81,14 @@ void *http_alloc(struct http_req *r, size_t size)
     return p;
 }
 
-int req_body_append(struct http_req *r, const uint8_t *p, size_t len)
+void req_body_append(struct http_req *r, const uint8_t *p, size_t len)
 {
-    if (len > r->body_max - r->body_got) {
-        return MU_E_TOO_LARGE;
-    }
+    MU_INVARIANT(len <= r->body_max - r->body_got); /* lengths are checked where they are announced */
     r->body_got += len;
     r->conn->window_bytes += len;
     if (!r->is_discarding) {
         buf_append(&r->body, p, len);
     }
-    return 0;
 }
 
 struct worker *http_worker(struct http_req *r)
