@@ -7,7 +7,7 @@
 
 #include "server/conf/table.h"
 
-enum { FILE_MAX = 256 * 1024, KEY_MAX_LEN = 128 };
+enum { FILE_MAX = 256 * 1024, KEY_MAX_LEN = 512 };
 
 struct reader {
     yaml_parser_t parser;
@@ -99,7 +99,7 @@ static int read_mapping(struct reader *r)
 {
     for (;;) {
         yaml_event_t ev;
-        char key[KEY_MAX_LEN + 80];
+        char key[2 * KEY_MAX_LEN];
         int rc = next_event(r, &ev);
         if (rc != 0) {
             return rc;
