@@ -85,6 +85,8 @@ struct replica_machine {
     void (*message)(void *arg, mu_node_id from, uint8_t type, struct slice data);
     /* A failed sync or an impossible state: log and exit with this code. Never returns. */
     void (*fatal)(void *arg, int exit_code, const char *why);
+    /* The cluster's id, zero while unknown; peers with another one are refused. May be NULL. */
+    void (*cluster_id)(void *arg, uint8_t out[16]);
 };
 
 enum { REPLICA_EXIT_SYNC = 75, REPLICA_EXIT_CORRUPT = 76, REPLICA_EXIT_INVARIANT = 77 };
