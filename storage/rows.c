@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/rows.h"
 
+#include <math.h>
+
 #include "base/err.h"
 #include "base/wire.h"
 #include "storage/command/command.h"
@@ -176,7 +178,7 @@ void instance_body_decode(struct wire_reader *w, struct instance_row *out)
     out->is_healthy = (flags & INST_HEALTHY) != 0;
     out->owns_lease = (flags & INST_OWNS_LEASE) != 0;
     out->check.type = type < CHECK_TYPE_N ? (enum check_type)type : CHECK_NONE;
-    int is_bad = (flags & ~(unsigned)INST_FLAGS) != 0 || type >= CHECK_TYPE_N || out->ttl_ms < 0 ||
+    int is_bad = (flags & ~(unsigned)INST_FLAGS) != 0 || !isfinite(out->weight) || type >= CHECK_TYPE_N || out->ttl_ms < 0 ||
                  out->remove_after_ms < REMOVE_NEVER || !list_is_sound(out->tags, 1) || !list_is_sound(out->metadata, 2);
     if (is_bad) {
         w->failed = 1;
