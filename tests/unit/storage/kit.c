@@ -408,6 +408,135 @@ uint64_t kit_below(uint64_t *state, uint64_t n)
     return kit_random(state) % n;
 }
 
+static void random_instance(uint64_t *seed, struct kit_text *t, struct command *c)
+{
+    *c = kit_instance(t->service, t->id);
+    struct instance_row *row = &c->u.instance_put.row;
+    row->port = (uint16_t)(1 + kit_below(seed, 2));
+    row->is_enabled = kit_below(seed, 8) != 0;
+    c->u.instance_put.lease_id = 1000 + kit_below(seed, 1000);
+    switch (kit_below(seed, 4)) {
+    case 0: row->meta.lease = 1 + kit_below(seed, 6); break;
+    case 1:
+        row->ttl_ms = 1000 * (int64_t)(1 + kit_below(seed, 2));
+        row->remove_after_ms = (int64_t)kit_below(seed, 3) - 1;
+        break;
+    case 2: row->check = (struct check_spec){CHECK_TCP, LIT("h:1"), LIT(""), 1000, 500, 1, 1}; break;
+    default:
+        c->u.instance_put.set_health = kit_below(seed, 4) == 0;
+        row->is_healthy = kit_below(seed, 2) != 0;
+        break;
+    }
+    if (kit_below(seed, 8) == 0) {
+        c->u.instance_put.cas = (enum cas_mode)kit_below(seed, 3);
+        c->u.instance_put.expect = kit_below(seed, 50);
+    }
+}
+
+static void random_config(uint64_t *seed, struct kit_text *t, struct command *c)
+{
+    size_t len = kit_below(seed, 16) == 0 ? kit_below(seed, sizeof(t->content)) : kit_below(seed, 40);
+    memset(t->content, 'a' + (int)kit_below(seed, 26), len);
+    c->type = CMD_CONFIG_PUT;
+    c->u.config_put.name = kit_config_name(t->key);
+    c->u.config_put.content = slice_of(t->content, len);
+    if (kit_below(seed, 4) == 0) {
+        c->u.config_put.cas = (enum cas_mode)kit_below(seed, 3);
+        c->u.config_put.expect = kit_below(seed, 50);
+    }
+}
+
+static void random_steps(uint64_t *seed, struct command *c)
+{
+    c->type = (enum command_type)(CMD_LEASE_OVERDUE + kit_below(seed, 4));
+    c->u.lease_steps.n = kit_below(seed, 12);
+    for (size_t i = 0; i < c->u.lease_steps.n; i++) {
+        mu_lease_id id = kit_below(seed, 2) ? 1 + kit_below(seed, 6) : 1000 + kit_below(seed, 1000);
+        c->u.lease_steps.items[i] = (struct lease_step){id, 1 + kit_below(seed, 3), (int64_t)kit_below(seed, 2000)};
+    }
+}
+
+void kit_random_command(uint64_t *seed, struct kit_text *t, struct command *c)
+{
+    memset(c, 0, sizeof(*c));
+    int64_t at = (int64_t)kit_below(seed, 1000);
+    snprintf(t->key, sizeof(t->key), "k%u", (unsigned)kit_below(seed, 8));
+    snprintf(t->service, sizeof(t->service), "s%u", (unsigned)kit_below(seed, 3));
+    snprintf(t->id, sizeof(t->id), "i%u", (unsigned)kit_below(seed, 5));
+    switch (kit_below(seed, 16)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3: random_config(seed, t, c); break;
+    case 4:
+        c->type = CMD_CONFIG_DELETE;
+        c->u.config_delete.name = kit_config_name(t->key);
+        break;
+    case 5:
+    case 6:
+    case 7:
+    case 8: random_instance(seed, t, c); break;
+    case 9:
+    case 10:
+        c->type = CMD_INSTANCE_DELETE;
+        c->u.instance_delete.name = kit_instance_name(t->service, t->id);
+        c->u.instance_delete.create_rev = kit_below(seed, 8) == 0 ? kit_below(seed, 50) : 0;
+        break;
+    case 11:
+        c->type = CMD_INSTANCE_HEALTH;
+        c->u.instance_health.name = kit_instance_name(t->service, t->id);
+        c->u.instance_health.is_healthy = kit_below(seed, 2) != 0;
+        break;
+    case 12:
+        c->type = CMD_LEASE_GRANT;
+        c->u.lease_grant = (struct cmd_lease_grant){1 + kit_below(seed, 6), 15000};
+        break;
+    case 13:
+        c->type = CMD_LEASE_REVOKE;
+        c->u.lease_revoke.id = 1 + kit_below(seed, 6);
+        break;
+    case 14: random_steps(seed, c); break;
+    default:
+        c->type = kit_below(seed, 8) == 0 ? CMD_COMPACT : CMD_LEASE_GRANT;
+        if (c->type == CMD_COMPACT) {
+            c->u.compact = (struct cmd_compact){kit_below(seed, 2) ? SPACE_CONFIG : SPACE_INSTANCE, at, (uint32_t)kit_below(seed, 5)};
+        } else {
+            c->u.lease_grant = (struct cmd_lease_grant){1 + kit_below(seed, 6), 15000};
+        }
+        break;
+    }
+    c->wall_ms = at;
+    c->has_request_id = kit_below(seed, 8) == 0;
+    c->request_id[0] = (uint8_t)kit_below(seed, 200);
+}
+
+static void expect_equal_tables(struct view *v, struct view *w, enum db_table table)
+{
+    struct slice k1, v1, k2, v2;
+    struct db_cur *x = db_cur_open(view_txn(v), table), *y = db_cur_open(view_txn(w), table);
+    int rx = db_cur_seek(x, slice_of(NULL, 0), &k1, &v1), ry = db_cur_seek(y, slice_of(NULL, 0), &k2, &v2);
+    while (rx == 0 && ry == 0) {
+        assert_true(slice_eq(k1, k2));
+        assert_true(slice_eq(v1, v2));
+        rx = db_cur_next(x, &k1, &v1);
+        ry = db_cur_next(y, &k2, &v2);
+    }
+    assert_int_equal(MU_E_NOT_FOUND, rx);
+    assert_int_equal(MU_E_NOT_FOUND, ry);
+    db_cur_close(x);
+    db_cur_close(y);
+}
+
+void kit_expect_equal(struct store *x, struct store *y)
+{
+    struct view *v = view_open(x), *w = view_open(y);
+    for (int t = 0; t < DB_TABLE_N; t++) {
+        expect_equal_tables(v, w, (enum db_table)t);
+    }
+    view_close(w);
+    view_close(v);
+}
+
 /* ---- golden files ---- */
 
 static void to_hex(struct buf *out, struct slice bytes)

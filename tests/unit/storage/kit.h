@@ -68,5 +68,13 @@ void kit_check(struct kit *k);
 uint64_t kit_random(uint64_t *state);
 uint64_t kit_below(uint64_t *state, uint64_t n);
 
+/* Some command, the same for the same seed: few names, so that commands meet. Borrows from `text`. */
+struct kit_text {
+    char key[16], service[16], id[16], content[4096];
+};
+void kit_random_command(uint64_t *seed, struct kit_text *text, struct command *c);
+/* Every table of two stores holds the same. */
+void kit_expect_equal(struct store *x, struct store *y);
+
 /* Compare with tests/golden/storage/<name>.hex; MUSTER_GOLDEN_WRITE=1 writes what is missing, never what is there. */
 void kit_golden(const char *name, struct slice bytes);
