@@ -104,12 +104,18 @@ void sans_io_fini(struct sans_io *s)
 
 const char *sans_io_take(struct sans_io *s)
 {
-    static const char date[] = "Date: ";
+    static const char date[] = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    const size_t len = sizeof(date) - 1;
     buf_append_byte(&s->out, 0);
     char *text = (char *)s->out.p;
-    for (char *at = strstr(text, date); at != NULL; at = strstr(at, date)) {
-        char *end = strstr(at, "\r\n");
-        memmove(at, end + 2, strlen(end + 2) + 1);
+    for (char *at = text; (at = memmem(at, s->out.len - (size_t)(at - text), date, 6)) != NULL;) {
+        size_t left = s->out.len - (size_t)(at - text);
+        if (left > len && memcmp(at + len - 6, " GMT\r\n", 6) == 0) {
+            memmove(at, at + len, left - len);
+            s->out.len -= len;
+        } else {
+            at++;
+        }
     }
     s->out.len = 0;
     return text;

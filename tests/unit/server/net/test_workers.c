@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workers with real sockets on loopback. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "server/http/http.h"
+#include "server/net/worker.h"
+
+/* --- the server under test --- */
+
+struct world {
+    struct http_server *http;
+    struct workers *workers;
+    int is_stopped;
+    _Atomic int n_parked, n_aborts;
+    struct mailbox core; /* a thread that answers late */
+    pthread_t core_thread;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int has_mail, is_core_stopping;
+};
+
+static void hello(struct http_req *r, void *arg)
+{
+    (void)arg;
+    http_respond(r, 200, "text/plain", SLICE_LIT("hello"));
+}
+
+static void big(struct http_req *r, void *arg)
+{
+    (void)arg;
+    struct buf *b = http_scratch(r);
+    memset(buf_reserve(b, 3000000), 'b', 3000000);
+    b->len = 3000000;
+    http_respond(r, 200, "application/octet-stream", buf_slice(b));
+}
+
+static void echo(struct http_req *r, void *arg)
+{
+    (void)arg;
+    http_respond(r, 200, "text/plain", http_body(r));
+}
+
+static void on_abort(struct http_req *r)
+{
+    struct world *w = http_data(r);
+    atomic_fetch_add(&w->n_aborts, 1);
+    http_respond_error(r, MU_E_DRAINING, NULL);
+}
+
+static void park(struct http_req *r, void *arg)
+{
+    struct world *w = arg;
+    atomic_fetch_add(&w->n_parked, 1);
+    http_set_data(r, w);
+    http_on_abort(r, on_abort);
+    http_park(r);
+}
+
+/* A trip to another thread and back, as requests to the core make it. */
+struct trip {
+    struct mail_job job;
+    struct http_req *r;
+    struct mailbox *reply;
+    int n;
+};
+
+static void trip_back(struct mail_job *j)
+{
+    struct trip *t = CONTAINER_OF(j, struct trip, job);
+    char text[16];
+    int len = snprintf(text, sizeof(text), "%d", t->n);
+    http_respond(t->r, 200, "text/plain", slice_of(text, (size_t)len));
+}
+
+static void trip_there(struct mail_job *j)
+{
+    struct trip *t = CONTAINER_OF(j, struct trip, job);
+    t->n++;
+    t->job.run = trip_back;
+    mailbox_send(t->reply, &t->job.mail);
+}
+
+static void trip(struct http_req *r, void *arg)
+{
+    struct world *w = arg;
+    struct trip *t = http_alloc(r, sizeof(*t));
+    *t = (struct trip){.job.run = trip_there, .r = r, .reply = worker_mailbox(http_worker(r)), .n = 41};
+    mailbox_send(&w->core, &t->job.mail);
+}
+
+static void stream_more(struct http_req *r)
+{
+    static const char block[32 * 1024];
+    uint64_t *left = http_data(r);
+    while (*left > 0) {
+        *left -= 1;
+        if (!http_stream_write(r, slice_of(block, sizeof(block)))) {
+            return;
+        }
+    }
+    http_stream_end(r);
+}
+
+static void stream(struct http_req *r, void *arg)
+{
+    (void)arg;
+    uint64_t *left = http_alloc(r, sizeof(*left));
+    *left = 320; /* 10 MiB: far more than the sockets hold */
+    http_set_data(r, left);
+    http_stream_begin(r, 200, "application/octet-stream");
+    http_stream_on_drain(r, stream_more);
+    stream_more(r);
+}
+
+static const struct http_route routes[] = {
+    HTTP_ROUTE(HTTP_M_GET, "/hello", hello, PERM_NONE_REQUIRED, 0),
+    HTTP_ROUTE(HTTP_M_GET, "/big", big, PERM_NONE_REQUIRED, 0),
+    HTTP_ROUTE(HTTP_M_PUT, "/echo", echo, PERM_NONE_REQUIRED, 1000000),
+    HTTP_ROUTE(HTTP_M_GET, "/park", park, PERM_NONE_REQUIRED, 0),
+    HTTP_ROUTE(HTTP_M_GET, "/trip", trip, PERM_NONE_REQUIRED, 0),
+    HTTP_ROUTE(HTTP_M_GET, "/stream", stream, PERM_NONE_REQUIRED, 0),
+};
+
+static void core_wake(void *arg)
+{
+    struct world *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->has_mail = 1;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void *core_main(void *arg)
+{
+    struct world *w = arg;
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        while (!w->has_mail && !w->is_core_stopping) {
+            pthread_cond_wait(&w->cond, &w->lock);
+        }
+        int is_over = w->is_core_stopping;
+        w->has_mail = 0;
+        pthread_mutex_unlock(&w->lock);
+        (void)mailbox_run(&w->core);
+        if (is_over) {
+            return NULL;
+        }
+    }
+}
+
+static struct world *start_with(unsigned n_workers, struct net_limits limits)
+{
+    struct world *w = mem_zalloc(sizeof(*w));
+    struct err e = {0};
+    struct listener_options listener = {.address = "127.0.0.1:0"};
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->cond, NULL);
+    mailbox_init(&w->core, core_wake, w);
+    assert_int_equal(pthread_create(&w->core_thread, NULL, core_main, w), 0);
+    w->http = http_server_new(&(struct http_server_options){.arg = w});
+    assert_int_equal(http_server_add(w->http, routes, N_ELEMENTS(routes), &e), 0);
+    struct workers_options o = {.n_workers = n_workers, .listeners = &listener, .n_listeners = 1, .limits = limits, .http = w->http};
+    if (workers_start(&o, &w->workers, &e) != 0) {
+        fail_msg("%s", e.text);
+    }
+    return w;
+}
+
+static struct world *start(unsigned n_workers)
+{
+    return start_with(n_workers, (struct net_limits){0});
+}
+
+static void stop(struct world *w)
+{
+    if (!w->is_stopped) {
+        workers_drain(w->workers);
+        workers_stop(w->workers, 2000);
+    }
+    core_wake(w);
+    pthread_mutex_lock(&w->lock);
+    w->is_core_stopping = 1;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->core_thread, NULL);
+    mailbox_fini(&w->core);
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->cond);
+    http_server_free(w->http);
+    mem_free(w);
+}
+
+/* --- a client --- */
+
+static int dial_address(const char *address)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    const char *colon = strrchr(address, ':');
+    a.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    return fd;
+}
+
+static int dial(struct world *w)
+{
+    return dial_address(workers_address(w->workers, 0));
+}
+
+static void send_text(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+/* Read until `want` bytes, or the end (want = SIZE_MAX); at most 10 s of silence. */
+static struct buf receive(int fd, size_t want)
+{
+    struct buf b;
+    buf_init(&b);
+    while (b.len < want) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (poll(&p, 1, 10000) != 1) {
+            fail_msg("silence after %zu bytes: %.*s", b.len, (int)(b.len < 300 ? b.len : 300), (const char *)b.p);
+        }
+        ssize_t n = recv(fd, buf_reserve(&b, 65536), 65536, 0);
+        if (n <= 0) {
+            break;
+        }
+        b.len += (size_t)n;
+    }
+    buf_append_byte(&b, 0);
+    b.len--;
+    return b;
+}
+
+static void expect_end(int fd, const char *want)
+{
+    struct buf b = receive(fd, SIZE_MAX);
+    if (strstr((const char *)b.p, want) == NULL) {
+        fail_msg("no \"%s\" in \"%s\"", want, (const char *)b.p);
+    }
+    buf_fini(&b);
+    close(fd);
+}
+
+/* One answer with a Content-Length; checks status and body. */
+static void expect_answer(int fd, const char *status, const char *body)
+{
+    struct buf b = receive(fd, 1);
+    while (strstr((const char *)b.p, "\r\n\r\n") == NULL || strstr((const char *)b.p, body) == NULL) {
+        struct buf more = receive(fd, 1);
+        assert_true(more.len > 0);
+        buf_append(&b, more.p, more.len + 1);
+        b.len--;
+        buf_fini(&more);
+    }
+    assert_non_null(strstr((const char *)b.p, status));
+    buf_fini(&b);
+}
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+#define GET_CLOSE(path) "GET " path " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+static void wait_for(_Atomic int *n, int want)
+{
+    int64_t end = clock_mono_ms() + 10000;
+    while (atomic_load(n) < want) {
+        assert_true(clock_mono_ms() < end);
+        usleep(1000);
+    }
+}
+
+/* --- tests --- */
+
+static void many_connections_on_two_workers(void **state)
+{
+    (void)state;
+    struct world *w = start(2);
+    int fds[50];
+    for (int i = 0; i < 50; i++) {
+        fds[i] = dial(w);
+        send_text(fds[i], GET("/hello"));
+    }
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 50; i++) {
+            expect_answer(fds[i], "HTTP/1.1 200 OK", "hello");
+            send_text(fds[i], GET("/hello"));
+        }
+    }
+    struct net_stats s;
+    workers_stats(w->workers, &s);
+    assert_int_equal(s.connections, 50);
+    assert_int_equal(s.accepted, 50);
+    assert_true(s.bytes_in > 0 && s.bytes_out > 0);
+    for (int i = 0; i < 50; i++) {
+        close(fds[i]);
+    }
+    stop(w);
+}
+
+static void answers_come_back_from_another_thread(void **state)
+{
+    (void)state;
+    struct world *w = start(2);
+    int fds[20];
+    for (int i = 0; i < 20; i++) {
+        fds[i] = dial(w);
+        send_text(fds[i], GET("/trip") GET("/hello") GET_CLOSE("/trip"));
+    }
+    for (int i = 0; i < 20; i++) {
+        struct buf b = receive(fds[i], SIZE_MAX);
+        const char *first = strstr((const char *)b.p, "\r\n\r\n42HTTP/1.1");
+        assert_non_null(first);
+        assert_non_null(strstr(first, "\r\n\r\nhelloHTTP/1.1"));
+        assert_string_equal((const char *)b.p + b.len - 6, "\r\n\r\n42");
+        buf_fini(&b);
+        close(fds[i]);
+    }
+    stop(w);
+}
+
+static void a_big_answer_to_a_slow_reader(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    int fd = dial(w);
+    send_text(fd, GET("/big") GET_CLOSE("/hello"));
+    usleep(50000); /* the socket fills up; the rest waits in the server */
+    struct buf b = receive(fd, SIZE_MAX);
+    assert_true(b.len > 3000000);
+    assert_string_equal((const char *)b.p + b.len - 9, "\r\n\r\nhello");
+    buf_fini(&b);
+    close(fd);
+    stop(w);
+}
+
+static void a_long_stream_to_a_slow_reader(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    int fd = dial(w);
+    send_text(fd, GET_CLOSE("/stream"));
+    usleep(50000);
+    struct buf b = receive(fd, SIZE_MAX);
+    assert_int_equal(b.len - (size_t)(strstr((const char *)b.p, "\r\n\r\n") + 4 - (const char *)b.p), 320 * (32768 + 8) + 5);
+    buf_fini(&b);
+    close(fd);
+    stop(w);
+}
+
+static void a_reader_that_leaves_a_stream(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    int fd = dial(w);
+    send_text(fd, GET("/stream"));
+    struct buf b = receive(fd, 100000);
+    buf_fini(&b);
+    close(fd);
+    stop(w); /* leaves nothing behind: the sanitizers look */
+}
+
+static void a_body_in_pieces(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    int fd = dial(w);
+    send_text(fd, "PUT /echo HTTP/1.1\r\nHost: a\r\nConnec");
+    usleep(5000);
+    send_text(fd, "tion: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe");
+    usleep(5000);
+    send_text(fd, "llo\r\n0\r\n\r\n");
+    expect_end(fd, "\r\n\r\nhello");
+    stop(w);
+}
+
+static void a_refused_upload_hears_why(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    int fd = dial(w);
+    static char block[65536];
+    send_text(fd, "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
+    for (int i = 0; i < 8; i++) {
+        (void)send(fd, block, sizeof(block), MSG_NOSIGNAL); /* on and on: a reset would eat the answer */
+    }
+    expect_end(fd, "HTTP/1.1 413 Content Too Large");
+    stop(w);
+}
+
+static void a_client_that_leaves_a_parked_request(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    int fd = dial(w);
+    send_text(fd, GET("/park"));
+    wait_for(&w->n_parked, 1);
+    close(fd);
+    wait_for(&w->n_aborts, 1);
+    stop(w);
+}
+
+static void draining_answers_parked_requests_and_refuses_new_ones(void **state)
+{
+    (void)state;
+    struct world *w = start(2);
+    char address[64];
+    (void)snprintf(address, sizeof(address), "%s", workers_address(w->workers, 0));
+    int idle = dial(w);
+    int parked[10];
+    for (int i = 0; i < 10; i++) {
+        parked[i] = dial(w);
+        send_text(parked[i], GET("/park"));
+    }
+    wait_for(&w->n_parked, 10);
+    workers_drain(w->workers);
+    workers_drain(w->workers); /* twice is once */
+    for (int i = 0; i < 10; i++) {
+        expect_end(parked[i], "Connection: close");
+    }
+    expect_end(idle, "");
+    int64_t start_at = clock_mono_ms();
+    workers_stop(w->workers, 5000);
+    assert_true(clock_mono_ms() - start_at < 4000); /* nothing left to wait for */
+    w->is_stopped = 1;
+    stop(w);
+}
+
+static void stopping_cuts_what_does_not_end(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    int fd = dial(w);
+    send_text(fd, GET("/stream")); /* never read on */
+    int half = dial(w);
+    send_text(half, "GET /hello HT");
+    usleep(20000);
+    int64_t start_at = clock_mono_ms();
+    workers_stop(w->workers, 100);
+    assert_in_range(clock_mono_ms() - start_at, 50, 3000);
+    w->is_stopped = 1;
+    close(fd);
+    close(half);
+    stop(w);
+}
+
+static void a_source_has_its_limit(void **state)
+{
+    (void)state;
+    struct world *w = start_with(2, (struct net_limits){.connections_per_source = 5});
+    int fds[5];
+    for (int i = 0; i < 5; i++) {
+        fds[i] = dial(w);
+        send_text(fds[i], GET("/hello"));
+        expect_answer(fds[i], "200 OK", "hello");
+    }
+    int one_more = dial(w);
+    expect_end(one_more, "");
+    close(fds[0]);
+    int64_t end = clock_mono_ms() + 10000;
+    for (int is_let_in = 0; !is_let_in;) { /* the place of the one that left is free again */
+        assert_true(clock_mono_ms() < end);
+        int fd = dial(w);
+        (void)send(fd, GET_CLOSE("/hello"), sizeof(GET_CLOSE("/hello")) - 1, MSG_NOSIGNAL);
+        struct buf b = receive(fd, SIZE_MAX);
+        is_let_in = strstr((const char *)b.p, "hello") != NULL;
+        buf_fini(&b);
+        close(fd);
+    }
+    struct net_stats s;
+    workers_stats(w->workers, &s);
+    assert_true(s.refused >= 1);
+    for (int i = 1; i < 5; i++) {
+        close(fds[i]);
+    }
+    stop(w);
+}
+
+static void timeouts_reach_the_socket(void **state)
+{
+    (void)state;
+    struct world *w = start_with(1, (struct net_limits){.head_timeout_ms = 60, .idle_timeout_ms = 120});
+    int slow = dial(w);
+    int idle = dial(w);
+    int64_t from = clock_mono_ms();
+    send_text(slow, "GET /he");
+    expect_end(slow, "408 Request Timeout");
+    assert_in_range(clock_mono_ms() - from, 60, 5000);
+    expect_end(idle, "");
+    assert_in_range(clock_mono_ms() - from, 120, 5000);
+    stop(w);
+}
+
+static void a_port_in_use_is_an_error(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    struct err e = {0};
+    struct workers *second = NULL;
+    struct listener_options l = {.address = workers_address(w->workers, 0)};
+    struct workers_options o = {.n_workers = 2, .listeners = &l, .n_listeners = 1, .http = w->http};
+    assert_int_equal(workers_start(&o, &second, &e), MU_E_IO);
+    assert_non_null(strstr(e.text, "in use"));
+    static const char *const bad[] = {"127.0.0.1", "127.0.0.1:70000", "::1:80", ":80", "[::1]", "", "127.0.0.1:8x"};
+    for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
+        l.address = bad[i];
+        assert_int_equal(workers_start(&o, &second, &e), MU_E_BAD_REQUEST);
+    }
+    stop(w);
+}
+
+static void accepted_sockets_do_not_delay(void **state)
+{
+    (void)state;
+    /* TCP_NODELAY is set on the listening socket; this is the kernel's promise that accepted ones inherit it. */
+    int one = 1;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    assert_int_equal(setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)), 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &len), 0);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&a, len), 0);
+    int fd = accept(listener, NULL, NULL);
+    int value = 0;
+    socklen_t value_len = sizeof(value);
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &value_len), 0);
+    assert_int_not_equal(value, 0);
+    close(fd);
+    close(client);
+    close(listener);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_connections_on_two_workers),
+        cmocka_unit_test(answers_come_back_from_another_thread),
+        cmocka_unit_test(a_big_answer_to_a_slow_reader),
+        cmocka_unit_test(a_long_stream_to_a_slow_reader),
+        cmocka_unit_test(a_reader_that_leaves_a_stream),
+        cmocka_unit_test(a_body_in_pieces),
+        cmocka_unit_test(a_refused_upload_hears_why),
+        cmocka_unit_test(a_client_that_leaves_a_parked_request),
+        cmocka_unit_test(draining_answers_parked_requests_and_refuses_new_ones),
+        cmocka_unit_test(stopping_cuts_what_does_not_end),
+        cmocka_unit_test(a_source_has_its_limit),
+        cmocka_unit_test(timeouts_reach_the_socket),
+        cmocka_unit_test(a_port_in_use_is_an_error),
+        cmocka_unit_test(accepted_sockets_do_not_delay),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
