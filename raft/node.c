@@ -14,7 +14,7 @@
 _Static_assert((int)RAFT_COMMAND == (int)WAL_COMMAND && (int)RAFT_BARRIER == (int)WAL_BARRIER && (int)RAFT_CHANGE == (int)WAL_CHANGE,
                "kinds of entries are passed through");
 
-enum { CATCH_UP_ROUND_MS = 5000, SNAPSHOT_RETRY_MS = 30000, TIMEOUT_STEP_MS = 3, SOLE_RETRY_MS = 20 };
+enum { CATCH_UP_ROUND_MS = 5000, SNAPSHOT_RETRY_MS = 1000, TIMEOUT_STEP_MS = 3, SOLE_RETRY_MS = 20 };
 
 void node_fatal(struct node *n, const char *what, int rv)
 {
@@ -532,8 +532,8 @@ int node_install(struct node *n, mu_node_id from, mu_term from_term, const struc
 {
     set_now(n, now);
     MU_INVARIANT(!n->is_installing);
-    if (s->index <= n->commit) {
-        return 0;
+    if (s->index <= n->commit || from_term < raft_current_term(&n->raft)) {
+        return 0; /* (the engine's answer to an old term would hold a number it never set) */
     }
     struct raft_message m = {.type = RAFT_INSTALL_SNAPSHOT, .server_id = from, .server_address = "peer"};
     m.install_snapshot.term = from_term;

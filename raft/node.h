@@ -37,6 +37,7 @@ struct node_ops {
 /* Guards can be switched off, one by one, by tests that prove their worth. */
 enum node_guard {
     NODE_G1 = 1, NODE_G2 = 2, NODE_G3 = 4, NODE_G4 = 8, NODE_G5 = 16, NODE_G6 = 32, NODE_G7 = 64, NODE_G9 = 128,
+    NODE_STALE = 512,   /* an APPEND of an old term is answered here, not by the engine */
     NODE_DURABLE = 256, /* entries are reported to the engine only when they are on disk */
 };
 

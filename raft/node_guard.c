@@ -129,12 +129,25 @@ static size_t next_change(const struct piece *p)
     return i;
 }
 
+/* The engine answers an APPEND of an old term with a hint it never set; after an APPEND that starts at 0 that even reads as an acceptance,
+ * and its sender may lead again in our term by then. */
+static void refuse_stale(struct node *n, mu_node_id from, const struct message *m)
+{
+    struct message out = {.type = MESSAGE_APPEND_RESULT, .term = raft_current_term(&n->raft)};
+    out.append_result.rejected = m->append.prev > 0 ? m->append.prev : 1;
+    n->o.ops->send(n->o.arg, from, &out);
+}
+
 void node_guard_append(struct node *n, mu_node_id from, const struct message *m)
 {
     struct piece p = {
         .prev = m->append.prev, .prev_term = m->append.prev_term, .entries = m->append.entries, .n = m->append.n};
     if (m->term == raft_current_term(&n->raft) && raft_state(&n->raft) == RAFT_LEADER) {
         return; /* nobody else leads in our term: not from a member in its right mind */
+    }
+    if (m->term < raft_current_term(&n->raft) && node_has(n, NODE_STALE)) {
+        refuse_stale(n, from, m);
+        return;
     }
     if (!n->is_installing) {
         skip_committed(n, m, &p);

@@ -152,7 +152,7 @@ static void turn_once(struct replica *r)
     tell_role(r);
     propose_turn(r);
     if (!r->is_damaged) {
-        writer_feed(r);
+        writer_kick(r->writer);
         apply_committed(r);
         tell_role(r);
     }
@@ -164,7 +164,7 @@ static void turn_once(struct replica *r)
         sending_turn(r);
     }
     propose_flush_results(r);
-    writer_feed(r);
+    writer_kick(r->writer);
 }
 
 /* --- time --- */
@@ -302,6 +302,40 @@ void replica_start_node(struct replica *r)
     node_start(r->node, r->vote.term, r->vote.vote, pos.index > 0 ? &base : NULL, clock_mono_ms());
 }
 
+/* --- the log writer's answers --- */
+
+static void on_written(uv_async_t *a)
+{
+    struct replica *r = a->data;
+    struct err e = {0};
+    mu_index durable = 0;
+    int rc;
+    while (!r->is_closing && (rc = writer_poll(r->writer, &durable, &e)) != 0) {
+        if (rc < 0) { /* after a failed write or sync nothing known about the file is true */
+            replica_fatal(r, REPLICA_EXIT_SYNC, e.text);
+        }
+        if (!r->is_damaged) {
+            node_persisted(r->node, durable, clock_mono_ms());
+        }
+        replica_touch(r);
+    }
+}
+
+static void wake(void *arg)
+{
+    struct replica *r = arg;
+    uv_async_send(&r->written);
+}
+
+static int start_writer(struct replica *r, struct err *e)
+{
+    struct writer_options w = {.wal = r->wal, .wake = wake, .arg = r};
+    uv_async_init(r->o.loop, &r->written, on_written);
+    r->written.data = r;
+    r->n_handles++;
+    return writer_start(&w, &r->writer, e);
+}
+
 static void start_handles(struct replica *r)
 {
     uv_prepare_init(r->o.loop, &r->prepare);
@@ -317,9 +351,8 @@ static void start_handles(struct replica *r)
 int replica_start(struct replica *r, struct err *e)
 {
     start_handles(r);
-    writer_start(r);
-    int rc = peers_open(r, e);
-    if (rc != 0) {
+    int rc = start_writer(r, e);
+    if (rc != 0 || (rc = peers_open(r, e)) != 0) {
         return rc;
     }
     if (!r->is_damaged) {
@@ -377,6 +410,7 @@ static void on_transport_closed(void *arg)
 
 void replica_close(struct replica *r, void (*closed_cb)(void *arg), void *arg)
 {
+    struct err e = {0};
     MU_INVARIANT(!r->is_closing);
     r->is_closing = 1;
     r->closed_cb = closed_cb;
@@ -386,12 +420,14 @@ void replica_close(struct replica *r, void (*closed_cb)(void *arg), void *arg)
     members_close(r);
     sending_stop_all(r);
     receiving_close(r);
-    writer_stop(r);
+    if (writer_stop(r->writer, &e) != 0) {
+        replica_fatal(r, REPLICA_EXIT_SYNC, e.text);
+    }
     uv_close((uv_handle_t *)&r->prepare, on_handle_closed);
     uv_close((uv_handle_t *)&r->check, on_handle_closed);
     uv_close((uv_handle_t *)&r->idle, on_handle_closed);
     uv_close((uv_handle_t *)&r->timer, on_handle_closed);
-    uv_close((uv_handle_t *)&r->writer.finished, on_handle_closed);
+    uv_close((uv_handle_t *)&r->written, on_handle_closed);
     if (r->transport != NULL) {
         r->n_handles++;
         transport_close(r->transport, on_transport_closed, r);
@@ -430,8 +466,12 @@ void replica_status(const struct replica *r, struct replica_status *out)
     out->is_ready = out->role == REPLICA_LEADER ? r->ready_term == out->term : out->leader != 0;
     out->log_bytes = wal_bytes(r->wal);
     out->queued_bytes = r->queued_bytes + r->forwarded_bytes;
-    out->n_syncs = r->writer.n_syncs;
-    out->sync_us_total = r->writer.sync_us;
+    if (r->writer != NULL) {
+        struct writer_stats w;
+        writer_stats(r->writer, &w);
+        out->n_syncs = w.n_ops;
+        out->sync_us_total = w.us_total;
+    }
     out->n_elections = r->n_elections;
     members_status(r, out->operation, sizeof(out->operation));
     out->n_members = c->n;

@@ -5,11 +5,10 @@
  * this order: proposals into the log or to the leader, log to the writer, committed entries to the machine, reads, hints, results. */
 #pragma once
 
-#include <pthread.h>
-
 #include "base/buf.h"
 #include "raft/node.h"
 #include "raft/transport.h"
+#include "raft/writer.h"
 
 enum {
     REPLICA_ELECTION_MS = 400,
@@ -60,23 +59,6 @@ void reads_init(struct reads *l);
 void reads_push(struct reads *l, struct replica_read *rd);
 void reads_move(struct reads *to, struct reads *from);
 
-/* --- the log writer --- */
-
-struct writer {
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    uv_async_t finished;
-    struct wal_op *op;      /* under lock: to do */
-    struct wal_op *done_op; /* under lock: done */
-    int code;
-    struct err err;
-    int is_stopping;
-    int is_busy;            /* owner's side */
-    uint64_t n_taken, n_done, n_syncs, sync_us;
-    int64_t us;             /* of the newest one; under lock */
-};
-
 /* --- peers --- */
 
 struct sending; /* replica_send.c: a snapshot on its way to a peer */
@@ -106,7 +88,6 @@ struct receiving {
     int is_rejoin;
     int64_t heard_at;
     struct disk_file *file;
-    uint64_t reset_op;      /* number of the writer's operation that makes the reset durable */
     struct replica_position pos;
     uint8_t conf[CONF_MAX];
     char name[64];          /* of the file, once it has its own */
@@ -132,7 +113,8 @@ struct replica {
     struct vote_file *vote_file;
     struct vote vote;            /* as found */
     struct transport *transport;
-    struct writer writer;
+    struct writer *writer;
+    uv_async_t written;          /* the writer's wake-up */
 
     uv_prepare_t prepare;
     uv_check_t check;
@@ -218,12 +200,6 @@ struct node_base replica_base(const struct replica_position *p);
 int replica_open_log(struct replica *r, struct err *e);
 void replica_damage(struct replica *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* replica_writer.c */
-int writer_start(struct replica *r);
-void writer_stop(struct replica *r);  /* waits for the operation that runs */
-void writer_feed(struct replica *r);
-int writer_run_now(struct replica *r, struct err *e); /* before start: all queued operations, here */
-
 /* replica_peer.c */
 int peers_open(struct replica *r, struct err *e);
 void peers_refresh(struct replica *r);
@@ -256,7 +232,8 @@ void gate_session_lost(struct replica *r, mu_node_id peer);
 void gate_close(struct replica *r);
 
 /* replica_snapshot.c: files, and taking them */
-int snapshot_newest(struct replica *r, mu_index at_least, struct replica_position *out, uint8_t conf[CONF_MAX], char *out_name, size_t cap);
+int snapshot_newest(struct replica *r, mu_index low, mu_index high, struct replica_position *out, uint8_t conf[CONF_MAX], char *out_name,
+                    size_t cap);
 void snapshot_name(char *out, size_t cap, mu_term term, mu_index index);
 void snapshot_path(const struct replica *r, const char *name, char *out, size_t cap);
 void snapshot_turn(struct replica *r);

@@ -55,6 +55,20 @@ static int take_initial(struct replica *r, struct err *e)
     return 0;
 }
 
+/* Before the writer's thread runs: all queued operations, here. */
+static int write_now(struct replica *r, struct err *e)
+{
+    struct wal_op *op;
+    while ((op = wal_take(r->wal)) != NULL) {
+        int rc = wal_execute(op, e);
+        if (rc != 0) {
+            return rc;
+        }
+        wal_done(r->wal, op);
+    }
+    return 0;
+}
+
 static int bootstrap(struct replica *r, struct err *e)
 {
     struct buf b;
@@ -67,7 +81,7 @@ static int bootstrap(struct replica *r, struct err *e)
     conf_encode(&b, &r->initial);
     wal_append(r->wal, 1, &(struct wal_entry){.term = 1, .kind = WAL_CHANGE, .data = buf_slice(&b)}, 1);
     buf_fini(&b);
-    return writer_run_now(r, e);
+    return write_now(r, e);
 }
 
 static int open_files(struct replica *r, struct wal_info *info, struct err *e)
@@ -97,14 +111,9 @@ static void load_snapshot(struct replica *r, struct replica_position *pos)
     struct replica_position found = {0};
     uint8_t conf[CONF_MAX];
     char name[64], path[4096];
-    if (!snapshot_newest(r, wal_first(r->wal) - 1, &found, conf, name, sizeof(name))) {
+    if (!snapshot_newest(r, wal_first(r->wal) - 1, wal_last(r->wal), &found, conf, name, sizeof(name))) {
         replica_damage(r, "the log begins at %llu, the store ends at %llu, and no snapshot reaches that far",
                        (unsigned long long)wal_first(r->wal), (unsigned long long)pos->index);
-        return;
-    }
-    if (found.index > wal_last(r->wal)) {
-        replica_damage(r, "the log ends at %llu, before the snapshot %llu", (unsigned long long)wal_last(r->wal),
-                       (unsigned long long)found.index);
         return;
     }
     snapshot_path(r, name, path, sizeof(path));
@@ -176,7 +185,7 @@ int replica_open_log(struct replica *r, struct err *e)
         log_warn("raft", "a torn last write was cut from the log", LOG_STR("what", info.detail));
     }
     r->m.position(r->m.arg, &pos);
-    snapshot_newest(r, 0, NULL, NULL, NULL, 0);
+    snapshot_newest(r, 0, 0, NULL, NULL, NULL, 0);
     if (is_first_start(r, &pos)) {
         rc = bootstrap(r, e);
     }

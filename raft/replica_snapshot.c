@@ -69,7 +69,7 @@ static void list_files(struct replica *r, struct files *out)
     qsort(out->list, out->n, sizeof(out->list[0]), newest_first);
 }
 
-static int check_file(struct replica *r, const struct file *f, mu_index at_least, struct replica_position *out, uint8_t conf[CONF_MAX])
+static int check_file(struct replica *r, const struct file *f, struct replica_position *out, uint8_t conf[CONF_MAX])
 {
     char name[64], path[4096];
     struct err e = {0};
@@ -82,18 +82,19 @@ static int check_file(struct replica *r, const struct file *f, mu_index at_least
         return 0;
     }
     out->conf = slice_of(conf, len);
-    return out->index == f->index && out->term == f->term && out->index >= at_least;
+    return out->index == f->index && out->term == f->term;
 }
 
-/* Notes the newest file; with out, finds the newest good one that reaches at_least. 1 when found. */
-int snapshot_newest(struct replica *r, mu_index at_least, struct replica_position *out, uint8_t conf[CONF_MAX], char *out_name, size_t cap)
+/* Notes the newest file; with out, finds the newest good one from `low` to `high`. 1 when found. */
+int snapshot_newest(struct replica *r, mu_index low, mu_index high, struct replica_position *out, uint8_t conf[CONF_MAX], char *out_name,
+                    size_t cap)
 {
     struct files f;
     list_files(r, &f);
     r->snapshot_index = f.n > 0 ? f.list[0].index : 0;
     r->snapshot_term = f.n > 0 ? f.list[0].term : 0;
-    for (size_t i = 0; out != NULL && i < f.n && f.list[i].index >= at_least; i++) {
-        if (check_file(r, &f.list[i], at_least, out, conf)) {
+    for (size_t i = 0; out != NULL && i < f.n && f.list[i].index >= low; i++) {
+        if (f.list[i].index <= high && check_file(r, &f.list[i], out, conf)) {
             snapshot_name(out_name, cap, f.list[i].term, f.list[i].index);
             return 1;
         }
