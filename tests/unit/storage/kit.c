@@ -459,7 +459,7 @@ static void random_steps(uint64_t *seed, struct command *c)
 void kit_random_command(uint64_t *seed, struct kit_text *t, struct command *c)
 {
     memset(c, 0, sizeof(*c));
-    int64_t at = (int64_t)kit_below(seed, 1000);
+    int64_t at = 1 + (int64_t)kit_below(seed, 1000);
     snprintf(t->key, sizeof(t->key), "k%u", (unsigned)kit_below(seed, 8));
     snprintf(t->service, sizeof(t->service), "s%u", (unsigned)kit_below(seed, 3));
     snprintf(t->id, sizeof(t->id), "i%u", (unsigned)kit_below(seed, 5));
