@@ -69,7 +69,7 @@ static int read_section(struct reader *r, const char *key, const yaml_mark_t *m)
     if (r->section[0] != '\0') {
         return fail_at(r, m, "sections are one level deep, this is deeper: ", key);
     }
-    snprintf(r->section, sizeof(r->section), "%s.", key);
+    snprintf(r->section, sizeof(r->section), "%.100s.", key);
     int rc = read_mapping(r);
     r->section[0] = '\0';
     return rc;
