@@ -18,6 +18,16 @@
 
 #include "base/types.h" /* struct slice */
 
+/* Under a sanitizer there is no running out of memory, and the address space may not be limited. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNIT_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(memory_sanitizer)
+#define UNIT_SANITIZED 1
+#endif
+#endif
+
 /* 1 when fn(arg) ends the process by abort(), as a failed MU_INVARIANT does. Runs in a child,
  * silently. */
 static inline int unit_aborts(void (*fn)(void *arg), void *arg)

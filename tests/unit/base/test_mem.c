@@ -64,7 +64,7 @@ static void take_everything(void *arg)
 static void test_no_memory_ends_the_process(void **state)
 {
     (void)state;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef UNIT_SANITIZED
     size_t size = (size_t)1 << 40;
     assert_true(unit_aborts(take_everything, &size));
 #else
