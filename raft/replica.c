@@ -416,7 +416,7 @@ void replica_close(struct replica *r, void (*closed_cb)(void *arg), void *arg)
     r->closed_cb = closed_cb;
     r->closed_arg = arg;
     propose_close(r);
-    gate_close(r);
+    gate_fail_all(r);
     members_close(r);
     sending_stop_all(r);
     receiving_close(r);

@@ -304,7 +304,7 @@ void gate_sweep(struct replica *r, int64_t now)
     }
 }
 
-void gate_close(struct replica *r)
+void gate_fail_all(struct replica *r)
 {
     gate_sweep(r, INT64_MAX);
 }

@@ -229,7 +229,7 @@ void gate_ack(struct replica *r, mu_node_id from, const struct message *m);
 void gate_read_index(struct replica *r, mu_node_id from, const struct message *m);
 void gate_read_index_result(struct replica *r, const struct message *m);
 void gate_session_lost(struct replica *r, mu_node_id peer);
-void gate_close(struct replica *r);
+void gate_fail_all(struct replica *r);
 
 /* replica_snapshot.c: files, and taking them */
 int snapshot_newest(struct replica *r, mu_index low, mu_index high, struct replica_position *out, uint8_t conf[CONF_MAX], char *out_name,

@@ -102,7 +102,7 @@ static void files_are_strict(void **state)
     expect_error("single value", &e, file_text(&p, &e, "name: [a]\n"));
     expect_error("one level", &e, file_text(&p, &e, "tls:\n  cert:\n    x: y\n"));
     expect_error("mapping", &e, file_text(&p, &e, "- a\n"));
-    expect_error("not YAML", &e, file_text(&p, &e, "a: [\n"));
+    expect_error("not YAML", &e, file_text(&p, &e, "name: \"x\n"));
     expect_error("true or false", &e, file_text(&p, &e, "join: maybe\n"));
 }
 
