@@ -151,7 +151,7 @@ int conf_set(struct conf_parsed *p, size_t row, struct slice v, enum conf_origin
     return rc;
 }
 
-int conf_find(struct slice key, size_t *out_row)
+int conf_row_of(struct slice key, size_t *out_row)
 {
     for (size_t i = 0; i < conf_table_n; i++) {
         if (slice_eq(key, slice_str(conf_table[i].key))) {

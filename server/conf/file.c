@@ -50,7 +50,7 @@ static int unknown_key(struct reader *r, const yaml_mark_t *m, const char *key)
 static int take_scalar(struct reader *r, const char *key, const yaml_event_t *ev)
 {
     size_t row;
-    if (conf_find(slice_str(key), &row) != 0) {
+    if (conf_row_of(slice_str(key), &row) != 0) {
         return unknown_key(r, &ev->start_mark, key);
     }
     if (r->seen[row]) {

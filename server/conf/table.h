@@ -23,7 +23,7 @@ extern const size_t conf_table_n;
 
 void conf_defaults(struct conf_parsed *p);
 int conf_set(struct conf_parsed *p, size_t row, struct slice v, enum conf_origin origin, struct err *e);
-int conf_find(struct slice key, size_t *out_row);
+int conf_row_of(struct slice key, size_t *out_row);
 const char *conf_nearest(const char *word); /* key that was probably meant, or NULL */
 void conf_format(const struct conf *c, size_t row, char out[CONF_TEXT_MAX]);
 /* "--peer-tls-cert" without the dashes; "MUSTER_PEER_TLS_CERT". */
