@@ -120,6 +120,16 @@ static int refuse_coding(struct err *e)
     return err_set(e, MU_E_NOT_IMPLEMENTED, "the only transfer coding understood is chunked");
 }
 
+static int has_length(const struct head_parse *h)
+{
+    for (unsigned i = 0; i < h->n_fields; i++) {
+        if (IS_NAME(field_name(h, &h->fields[i]), "content-length")) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* What the parser leaves to us: which framing headers may occur, and how often. */
 static int check_fields(const struct head_parse *h, int minor, struct err *e)
 {
@@ -214,8 +224,8 @@ int parse_head(struct http_conn *c, struct slice head, struct http_req **out, st
     int code = 0;
     if (h->is_complete) {
         code = check_fields(h, c->guard.minor, e); /* first: our refusals are more exact */
-    } else if (rc == HPE_INVALID_TRANSFER_ENCODING && c->guard.minor > 0) {
-        code = refuse_coding(e);
+    } else if (rc == HPE_INVALID_TRANSFER_ENCODING && c->guard.minor > 0 && !has_length(h)) {
+        code = refuse_coding(e); /* with a length beside it, it is one of two lengths: 400 in every version of the parser */
     }
     if (code == 0 && parser.method == HTTP_CONNECT) {
         code = err_set(e, MU_E_BAD_REQUEST, "this is no proxy");
