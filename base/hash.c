@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/hash.h"
 
-#include <openssl/sha.h>
+#include <pthread.h>
+
+#include <openssl/evp.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+
+#include "base/err.h"
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
@@ -65,9 +69,22 @@ void hash_xxh3_128(const void *p, size_t len, uint8_t out[16])
     memcpy(out, c.digest, 16);
 }
 
+/* Looked up once: the one-shot SHA256() asks the provider anew at each call, and that is most of
+ * its time. */
+static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
+static EVP_MD *sha256;
+
+static void sha256_fetch(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    MU_INVARIANT(sha256 != NULL);
+}
+
 void hash_sha256(const void *p, size_t len, uint8_t out[32])
 {
-    SHA256(p, len, out);
+    (void)pthread_once(&sha256_once, sha256_fetch);
+    int rc = EVP_Digest(p, len, out, NULL, sha256, NULL);
+    MU_INVARIANT(rc == 1);
 }
 
 void hash_hex(const uint8_t *p, size_t len, char *out)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json_write.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,6 +87,24 @@ static void put_escaped(struct buf *b, uint8_t c)
     }
 }
 
+/* 1 when none of eight bytes needs a look: no control character, quote, backslash, nothing from DEL
+ * up. */
+static int are_plain(const uint8_t *p)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t high = ones << 7;
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    uint64_t quote = v ^ ones * '"';
+    uint64_t backslash = v ^ ones * '\\';
+    /* (x - ones) & ~x: the high bit of each byte that is zero; v - ones * 32 borrows below a space;
+     * v + ones carries into the high bit from DEL up. One byte may disturb its neighbour, but only
+     * when it is itself a hit. */
+    uint64_t hits = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
+                    (v - ones * 0x20) | (v + ones) | v;
+    return (hits & high) == 0;
+}
+
 static int is_plain(uint8_t c)
 {
     return c >= 0x20 && c != '"' && c != '\\' && c < 0x7f;
@@ -104,6 +123,9 @@ static void put_string(struct buf *b, struct slice s)
     buf_append_byte(b, '"');
     while (i < s.len) {
         size_t from = i;
+        while (s.len - i >= 8 && are_plain(s.p + i)) {
+            i += 8;
+        }
         while (i < s.len && is_plain(s.p[i])) {
             i++;
         }
@@ -183,7 +205,9 @@ void jw_f64(struct jw *w, double v)
         return;
     }
     before_value(w);
-    for (int digits = 1; digits <= 17; digits++) {
+    /* A normal number that has a form of 15 digits or fewer prints it at 15; a denormal one may
+     * not. */
+    for (int digits = fabs(v) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, v);
         if (strtod(text, NULL) == v) {
             break;
@@ -208,15 +232,20 @@ void jw_base64(struct jw *w, struct slice s)
 {
     static const char t[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     before_value(w);
-    buf_append_byte(w->out, '"');
+    MU_INVARIANT(s.len < SIZE_MAX / 2);
+    uint8_t *out = buf_reserve(w->out, (s.len + 2) / 3 * 4 + 2);
+    const uint8_t *from = out;
+    *out++ = '"';
     for (size_t i = 0; i < s.len; i += 3) {
         size_t n = s.len - i < 3 ? s.len - i : 3;
-        uint32_t v = (uint32_t)s.p[i] << 16 | (n > 1 ? (uint32_t)s.p[i + 1] << 8 : 0) |
-                     (n > 2 ? s.p[i + 2] : 0u);
-        buf_append_byte(w->out, (uint8_t)t[v >> 18]);
-        buf_append_byte(w->out, (uint8_t)t[v >> 12 & 63]);
-        buf_append_byte(w->out, n > 1 ? (uint8_t)t[v >> 6 & 63] : '=');
-        buf_append_byte(w->out, n > 2 ? (uint8_t)t[v & 63] : '=');
+        uint32_t v = (uint32_t)s.p[i] << 16;
+        v |= n > 1 ? (uint32_t)s.p[i + 1] << 8 : 0;
+        v |= n > 2 ? (uint32_t)s.p[i + 2] : 0;
+        *out++ = (uint8_t)t[v >> 18];
+        *out++ = (uint8_t)t[v >> 12 & 63];
+        *out++ = n > 1 ? (uint8_t)t[v >> 6 & 63] : '=';
+        *out++ = n > 2 ? (uint8_t)t[v & 63] : '=';
     }
-    buf_append_byte(w->out, '"');
+    *out++ = '"';
+    w->out->len += (size_t)(out - from);
 }

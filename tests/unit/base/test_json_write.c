@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/json_read.h"
 #include "base/json_write.h"
 
 struct fixture {
@@ -90,6 +91,37 @@ static void test_broken_utf8_is_replaced(void **state)
     expect(f, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
     jw_str(&f->w, "\xc3\"");
     expect(f, "\"\xef\xbf\xbd\\\"\"");
+}
+
+/* Strings are looked at eight bytes at a time; a byte must be seen wherever it stands, and no
+ * neighbour may hide it. */
+static void test_each_byte_at_each_place(void **state)
+{
+    struct fixture *f = *state;
+    static const uint8_t fillers[] = {'a', ' ', '~', '!', '#', '[', ']'};
+    for (unsigned c = 0; c < 0x100; c++) {
+        for (size_t at = 0; at < 17; at++) {
+            uint8_t text[17];
+            struct slice got;
+            struct json_t *doc = NULL;
+            struct err e = {0};
+            memset(text, fillers[(c + at) % N_ELEMENTS(fillers)], sizeof(text));
+            text[at] = (uint8_t)c;
+            jw_arr(&f->w);
+            jw_slice(&f->w, slice_of(text, sizeof(text)));
+            jw_end(&f->w);
+            int must_grow = c < 0x20 || c == '"' || c == '\\' || c >= 0x7f;
+            assert_int_equal(f->b.len > sizeof(text) + 4, must_grow);
+            if (c != 0) { /* the reader refuses it */
+                assert_int_equal(jr_parse(buf_slice(&f->b), &doc, &e), 0);
+                assert_int_equal(jr_is_str(jr_arr_at(doc, 0), &got), 1);
+                assert_int_equal(slice_eq(got, slice_of(text, sizeof(text))), c < 0x80);
+                jr_free(doc);
+            }
+            buf_clear(&f->b);
+            jw_init(&f->w, &f->b);
+        }
+    }
 }
 
 static void test_whole_numbers(void **state)
@@ -229,6 +261,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nesting_and_commas, setup, teardown),
         cmocka_unit_test_setup_teardown(test_strings_are_escaped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_broken_utf8_is_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_each_byte_at_each_place, setup, teardown),
         cmocka_unit_test_setup_teardown(test_whole_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_doubles, setup, teardown),
         cmocka_unit_test_setup_teardown(test_doubles_read_back_equal, setup, teardown),
