@@ -413,7 +413,9 @@ static int scan_segments(struct scan *sc)
     sc->heads = mem_zalloc((sc->n_seqs + 1) * sizeof(*sc->heads));
     if (sc->n_seqs == 0) {
         sc->w->next_seq = 1;
-        return sc->n_spares != 0 ? damaged(sc, "spare segments are there, but no segment") : 0;
+        /* Spare 0 is what the first segment is made of; any other shows that there was a log. */
+        int was_there = sc->n_spares != 0 && sc->spares[sc->n_spares - 1] != 0;
+        return was_there ? damaged(sc, "spare segments are there, but no segment") : 0;
     }
     int rc = find_start(sc, &start);
     rc = rc != 0 ? rc : walk_all(sc, start);
