@@ -149,6 +149,7 @@ static void apply_committed(struct replica *r)
 
 static void turn_once(struct replica *r)
 {
+    receiving_step(r);
     tell_role(r);
     propose_turn(r);
     if (!r->is_damaged) {
@@ -159,10 +160,10 @@ static void turn_once(struct replica *r)
     gate_turn(r);
     if (!r->is_damaged) {
         peers_send_hints(r);
-        members_turn(r);
         snapshot_turn(r);
         sending_turn(r);
     }
+    members_turn(r);
     propose_flush_results(r);
     writer_kick(r->writer);
 }
@@ -184,7 +185,7 @@ static int has_waiting(const struct replica *r)
 {
     return r->queue.head != NULL || r->by_index.n > 0 || r->by_seq.n > 0 || r->new_reads.head != NULL || r->round_reads.head != NULL ||
            r->asked_reads.head != NULL || r->settled_reads.head != NULL || r->apply_hold != 0 || r->is_damaged ||
-           r->receiving.state != RECEIVING_NONE || r->transfer.cb != NULL || r->members != NULL;
+           r->receiving.state != RECEIVING_NONE || members_is_busy(r);
 }
 
 static void on_timer(uv_timer_t *t)
@@ -388,7 +389,7 @@ static void free_replica(struct replica *r)
     mem_free(r);
 }
 
-static void one_closed(struct replica *r)
+void replica_handle_closed(struct replica *r)
 {
     if (--r->n_handles == 0) {
         void (*cb)(void *) = r->closed_cb;
@@ -400,12 +401,12 @@ static void one_closed(struct replica *r)
 
 static void on_handle_closed(uv_handle_t *h)
 {
-    one_closed(h->data);
+    replica_handle_closed(h->data);
 }
 
 static void on_transport_closed(void *arg)
 {
-    one_closed(arg);
+    replica_handle_closed(arg);
 }
 
 void replica_close(struct replica *r, void (*closed_cb)(void *arg), void *arg)

@@ -96,7 +96,7 @@ struct receiving {
 struct transfer {
     replica_done_cb cb;
     void *arg;
-    int64_t deadline_at;
+    int is_running;
     mu_term term;
 };
 
@@ -194,6 +194,7 @@ void replica_fatal(struct replica *r, int exit_code, const char *why);
 mu_node_id replica_leader(const struct replica *r);
 int replica_is_ready_leader(const struct replica *r); /* own-term entry committed */
 void replica_start_node(struct replica *r);
+void replica_handle_closed(struct replica *r); /* while closing: one thing less to wait for */
 struct node_base replica_base(const struct replica_position *p);
 
 /* replica_open.c */
@@ -247,11 +248,13 @@ void sending_stop(struct replica *r, struct peer *p);
 void sending_stop_all(struct replica *r);
 /* replica_receive.c */
 void receiving_message(struct replica *r, mu_node_id from, const struct message *m);
-void receiving_turn(struct replica *r, int64_t now);
+void receiving_step(struct replica *r);               /* each turn */
+void receiving_turn(struct replica *r, int64_t now); /* now and then */
 void receiving_reset(struct replica *r); /* the node's ops->install */
 void receiving_close(struct replica *r);
 
 /* members.c */
 void members_turn(struct replica *r);
+int members_is_busy(const struct replica *r);
 void members_status(const struct replica *r, char *out, size_t cap);
 void members_close(struct replica *r);

@@ -195,6 +195,9 @@ int replica_open_log(struct replica *r, struct err *e)
     if (rc == 0 && !r->is_damaged) {
         check_position(r, &pos);
     }
+    if (r->is_damaged && pos.conf.len > 0) {
+        (void)conf_decode(pos.conf, &r->hello); /* whom to ask */
+    }
     r->bytes_since_snapshot = r->snapshot_index == 0 ? wal_bytes(r->wal) : 0;
     make_node(r);
     return rc;

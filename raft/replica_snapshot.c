@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Snapshot files: `snapshots/<term>-<index>.snap`, both as 16 hex digits. The newest two are kept.
+/* Snapshot files: `snapshots/<term>-<index>.snap`, both as 16 hex digits. The newest two are kept. `.in`: received, not yet in place.
  *
  * Taking one: the machine writes `snapshots/taking.part` on another thread; then it gets its name, the directory is synced, and only then does the log forget
  * what it no longer needs. It keeps enough behind the snapshot that a short absence needs no transfer. */
@@ -31,25 +31,28 @@ enum { FILES_MAX = 64 };
 struct file {
     mu_term term;
     mu_index index;
+    char name[64];
 };
 
 struct files {
     struct file list[FILES_MAX];
     size_t n;
+    int is_incoming; /* also `.in` */
 };
 
 static int on_name(void *arg, const char *name)
 {
     struct files *f = arg;
-    char again[64];
     struct file x = {.term = strtoull(name, NULL, 16)};
-    const char *dash = strchr(name, '-');
-    if (dash == NULL || f->n == FILES_MAX) {
+    const char *dash = strchr(name, '-'), *dot = strchr(name, '.');
+    if (dash == NULL || dot == NULL || f->n == FILES_MAX) {
         return 0;
     }
     x.index = strtoull(dash + 1, NULL, 16);
-    snapshot_name(again, sizeof(again), x.term, x.index);
-    if (strcmp(again, name) == 0) {
+    snapshot_name(x.name, sizeof(x.name), x.term, x.index);
+    size_t stem = strlen(x.name) - strlen(".snap");
+    if (strcmp(x.name, name) == 0 || (f->is_incoming && (size_t)(dot - name) == stem && strncmp(x.name, name, stem) == 0 && strcmp(dot, ".in") == 0)) {
+        snprintf(x.name, sizeof(x.name), "%s", name);
         f->list[f->n++] = x;
     }
     return 0;
@@ -61,24 +64,24 @@ static int newest_first(const void *a, const void *b)
     return (x->index < y->index) - (x->index > y->index);
 }
 
-static void list_files(struct replica *r, struct files *out)
+static void list_files(struct replica *r, struct files *out, int is_incoming)
 {
     struct disk *d = r->o.disk;
     out->n = 0;
+    out->is_incoming = is_incoming;
     d->ops->list(d, "snapshots", on_name, out, NULL);
     qsort(out->list, out->n, sizeof(out->list[0]), newest_first);
 }
 
 static int check_file(struct replica *r, const struct file *f, struct replica_position *out, uint8_t conf[CONF_MAX])
 {
-    char name[64], path[4096];
+    char path[4096];
     struct err e = {0};
     size_t len = CONF_MAX;
-    snapshot_name(name, sizeof(name), f->term, f->index);
-    snapshot_path(r, name, path, sizeof(path));
+    snapshot_path(r, f->name, path, sizeof(path));
     *out = (struct replica_position){0};
     if (r->m.snapshot_check(r->m.arg, path, &out->index, &out->term, &out->conf_index, conf, &len, &e) != 0) {
-        log_warn("raft", "snapshot file is damaged", LOG_STR("file", name), LOG_STR("why", e.text));
+        log_warn("raft", "snapshot file is damaged", LOG_STR("file", f->name), LOG_STR("why", e.text));
         return 0;
     }
     out->conf = slice_of(conf, len);
@@ -90,12 +93,13 @@ int snapshot_newest(struct replica *r, mu_index low, mu_index high, struct repli
                     size_t cap)
 {
     struct files f;
-    list_files(r, &f);
+    list_files(r, &f, 0);
     r->snapshot_index = f.n > 0 ? f.list[0].index : 0;
     r->snapshot_term = f.n > 0 ? f.list[0].term : 0;
+    list_files(r, &f, 1);
     for (size_t i = 0; out != NULL && i < f.n && f.list[i].index >= low; i++) {
         if (f.list[i].index <= high && check_file(r, &f.list[i], out, conf)) {
-            snapshot_name(out_name, cap, f.list[i].term, f.list[i].index);
+            snprintf(out_name, cap, "%s", f.list[i].name);
             return 1;
         }
     }
@@ -106,11 +110,10 @@ void snapshot_prune(struct replica *r)
 {
     struct disk *d = r->o.disk;
     struct files f;
-    list_files(r, &f);
+    list_files(r, &f, 0);
     for (size_t i = REPLICA_SNAPSHOT_KEEP; i < f.n; i++) {
-        char name[64], path[96];
-        snapshot_name(name, sizeof(name), f.list[i].term, f.list[i].index);
-        snprintf(path, sizeof(path), "snapshots/%s", name);
+        char path[96];
+        snprintf(path, sizeof(path), "snapshots/%s", f.list[i].name);
         d->ops->unlink(d, path, NULL);
     }
     r->snapshot_index = f.n > 0 ? f.list[0].index : 0;
