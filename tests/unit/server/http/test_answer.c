@@ -163,9 +163,18 @@ static void say_split(struct http_req *r)
     http_respond(r, 200, "text/plain\r\nX-Worse: 1", SLICE_LIT("x"));
 }
 
+static void say_hello(struct http_req *r)
+{
+    http_respond(r, 200, "text/plain", SLICE_LIT("hello"));
+}
+
 static void heads_of_answers(void **state)
 {
     (void)state;
+    expect(say_hello, "HEAD /q HTTP/1.1\r\nHost: a\r\n\r\n", "Content-Length: 5\r\n");
+    char *head = ask(say_hello, "HEAD /q HTTP/1.1\r\nHost: a\r\n\r\n", NULL);
+    assert_null(strstr(head, "hello"));
+    mem_free(head);
     char *out = ask(say_204, REQ("/q", ""), NULL);
     assert_string_equal(out, "HTTP/1.1 204 No Content\r\nX-Content-Type-Options: nosniff\r\nMuster-Revision: 18446744073709551615\r\n\r\n");
     mem_free(out);

@@ -478,6 +478,33 @@ static void a_waiting_stream_goes_on_when_the_client_is_gone(void **state)
     http_stream_end(w->held[0]);
 }
 
+static void a_stream_that_ends_while_draining_closes(void **state)
+{
+    struct world *w = *state;
+    sans_io_text(&w->io, GET("/stream"));
+    http_conn_drain(w->io.conn);
+    sans_io_turn(&w->io);
+    assert_int_equal(w->io.n_closed, 0);
+    http_stream_end(w->held[0]);
+    assert_int_equal(w->io.n_closed, 1);
+}
+
+/* Chunk extensions mean nothing and cost a reader time: there is an end to them. */
+static void chunks_that_are_all_framing_are_refused(void **state)
+{
+    struct world *w = *state;
+    sans_io_text(&w->io, "PUT /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 3000; i++) {
+        sans_io_text(&w->io, "1\r\nx\r\n"); /* small chunks alone are fine */
+    }
+    expect_out(w, "");
+    for (int i = 0; i < 3000; i++) {
+        sans_io_text(&w->io, "1;extension=abcdefghijklmnopqrstuvwxyz\r\nx\r\n");
+    }
+    expect_has(w, "more framing than body");
+    assert_int_equal(w->io.n_closed, 1);
+}
+
 static void a_large_body_in_small_reads(void **state)
 {
     struct world *w = *state;
@@ -520,6 +547,8 @@ int main(void)
         T(a_stalled_stream_is_cut),
         T(a_stream_cut_by_its_handler_has_no_last_chunk),
         T(a_waiting_stream_goes_on_when_the_client_is_gone),
+        T(a_stream_that_ends_while_draining_closes),
+        T(chunks_that_are_all_framing_are_refused),
         T(a_large_body_in_small_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

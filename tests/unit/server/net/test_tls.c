@@ -407,9 +407,11 @@ static int keep_ticket(SSL *ssl, SSL_SESSION *s)
 static void sessions_resume(void **state)
 {
     (void)state;
-    struct world w = start(0);
+    struct world w = start(1);
     for (int round = 0; round < 2; round++) {
         struct client c = client_new(&w);
+        assert_int_equal(SSL_use_certificate(c.ssl, client_id.cert), 1);
+        assert_int_equal(SSL_use_PrivateKey(c.ssl, client_id.key), 1);
         (void)SSL_CTX_set_session_cache_mode(c.ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
         SSL_CTX_sess_set_new_cb(c.ctx, keep_ticket);
         if (ticket != NULL) {

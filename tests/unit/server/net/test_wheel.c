@@ -112,6 +112,18 @@ static void stopping_and_restarting_from_fire(void **state)
     assert_int_equal(a[2].n_fired + a[3].n_fired, 1);
 }
 
+static void no_delay_means_the_next_tick(void **state)
+{
+    (void)state;
+    struct wheel w;
+    int64_t now = 100;
+    struct alarm a = {0};
+    wheel_init(&w, now);
+    start(&a, &w, &now, 0); /* this very tick has been looked at already */
+    sleep_until(&w, &now, 120);
+    assert_int_equal(a.n_fired, 1);
+}
+
 static void a_restart_moves_the_moment(void **state)
 {
     (void)state;
@@ -152,6 +164,7 @@ int main(void)
         cmocka_unit_test(fires_in_time_and_never_early),
         cmocka_unit_test(a_lone_far_timer_wakes_rarely),
         cmocka_unit_test(stopping_and_restarting_from_fire),
+        cmocka_unit_test(no_delay_means_the_next_tick),
         cmocka_unit_test(a_restart_moves_the_moment),
         cmocka_unit_test(a_long_pause_misses_nothing),
     };
