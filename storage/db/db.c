@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "storage/db/tsan.h"
 
 enum { READERS_MAX = 1024 };
 /* Pages that one put or deletion inside a table may have copied. Counted only to ask for blocks early enough. */
@@ -26,6 +27,7 @@ struct db {
     int fd;
     int needs_zeros;   /* the file system has no fallocate: write zeros instead */
     struct db_txn *writer;
+    char committed, read_ended; /* addresses for tsan.h */
 };
 
 struct db_cur {
@@ -268,6 +270,7 @@ int db_reserve(struct db *d, uint64_t end, struct err *e)
  * pessimistic, and store_has_room has stopped new commands long before. No page is copied twice in a transaction. */
 static void charge(struct db_txn *t, size_t len, int is_append)
 {
+    __tsan_acquire(&t->db->read_ended);
     t->spent += 2 * len + 64;
     t->copied += is_append ? 0 : PAGES_PER_CHANGE * t->db->page_size;
     uint64_t copied = t->copied < t->begin_end ? t->copied : t->begin_end;
@@ -317,6 +320,7 @@ void db_write_commit(struct db_txn *t, uint64_t *out_used_bytes)
             pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
         }
     }
+    __tsan_release(&t->db->committed);
     int rc = mdb_txn_commit(t->txn);
     if (rc != 0) {
         db_fatal("committing", rc);
@@ -352,11 +356,13 @@ void db_read_begin(struct db_txn *t)
     if (rc != 0) {
         db_fatal("beginning a read", rc);
     }
+    __tsan_acquire(&t->db->committed);
     t->turn++;
 }
 
 void db_read_end(struct db_txn *t)
 {
+    __tsan_release(&t->db->read_ended);
     mdb_txn_reset(t->txn);
 }
 
@@ -440,6 +446,7 @@ static uint8_t *put_room(struct db_txn *t, enum db_table table, struct slice key
     if (rc != 0) {
         db_fatal("writing", rc);
     }
+    __tsan_acquire(&t->db->read_ended);
     return v.mv_data;
 }
 
