@@ -35,6 +35,7 @@ struct replica_options {
     int64_t heartbeat_ms;           /* 0 = default 50 */
     uint64_t queue_bytes;           /* bound of waiting proposals; 0 = 64 MiB */
     uint64_t segment_bytes;         /* of a log segment; 0 = 16 MiB */
+    uint64_t trailing_entries;      /* kept in the log behind a snapshot; 0 = 20,000, or what 16 MiB hold; at least 4,098 */
     uint64_t snapshot_log_bytes;    /* take a snapshot after this much log; 0 = 64 MiB (or the size of the store, if larger) */
     const struct tls_config *tls;   /* NULL = plaintext, only between loopback addresses unless allow_plaintext */
     int allow_plaintext;

@@ -127,7 +127,8 @@ static unsigned trailing(const struct replica *r)
     uint64_t n = wal_last(r->wal) + 1 - wal_first(r->wal);
     uint64_t each = n > 0 ? wal_bytes(r->wal) / n + 1 : 1;
     uint64_t fit = REPLICA_TRAILING_BYTES / each;
-    uint64_t t = fit < REPLICA_TRAILING ? fit : REPLICA_TRAILING;
+    uint64_t most = r->o.trailing_entries != 0 ? r->o.trailing_entries : REPLICA_TRAILING;
+    uint64_t t = fit < most ? fit : most;
     return t > REPLICA_INFLIGHT + 1 ? (unsigned)t : REPLICA_INFLIGHT + 2;
 }
 
