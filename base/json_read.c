@@ -105,8 +105,9 @@ struct slice jr_str(struct jr *r, const char *key, int required)
 {
     json_t *v = member(r, key);
     if (v == NULL) {
-        if (required) {
+        if (required && r->err->code == 0) {
             complain(r, key, "is missing");
+            r->is_missing = 1;
         }
         return SLICE_LIT("");
     }
@@ -226,7 +227,7 @@ int jr_end(struct jr *r)
 {
     const char *key;
     json_t *v;
-    if (r->err->code != 0 || r->obj == NULL) {
+    if ((r->err->code != 0 && !r->is_missing) || r->obj == NULL) {
         return r->err->code != 0 ? r->err->code : MU_E_BAD_REQUEST;
     }
     json_object_foreach (r->obj, key, v) {
@@ -241,7 +242,7 @@ int jr_end(struct jr *r)
         }
         return err_set(r->err, MU_E_BAD_REQUEST, "unknown member \"%.64s\"", key);
     }
-    return 0;
+    return r->err->code;
 }
 
 size_t jr_arr_len(const struct json_t *arr)

@@ -16,6 +16,7 @@ struct jr {
     struct err *err;
     const char *names[32]; /* members that were asked for */
     unsigned n_names;
+    int is_missing; /* the error is a missing member: an unknown one tells more */
 };
 
 /* Parse `body` (object or array). Gives a document to free with jr_free. MU_E_BAD_REQUEST with line

@@ -51,6 +51,11 @@ def wait_for(check, timeout=10.0, what="condition", pause=0.02):
     raise AssertionError(f"timed out waiting for {what} (last: {last})")
 
 
+def clean_env():
+    """The environment without our own variables: musterd refuses those it does not know."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
+
+
 class Answer:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -98,9 +103,8 @@ class Node:
 
     def start(self, wait=True):
         assert self.process is None
-        env = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=env)
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=clean_env())
         if wait:
             wait_for(lambda: self.alive_or_fail() and self.get("/livez").status == 200, 15, f"{self.name} to listen")
         return self

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, SLOW, wait_for
+from harness import BUILD, SLOW, clean_env
 
 CONF = "/api/v1/configs"
 SERV = "/api/v1/services"
@@ -299,7 +299,7 @@ class TestStart:
     """Mistakes at the start end with a sentence and a status, not with a running server."""
 
     def run(self, *args, **kw):
-        return subprocess.run([str(BUILD / "server" / "musterd"), *args], capture_output=True, text=True, timeout=30 * SLOW, check=False, **kw)
+        return subprocess.run([str(BUILD / "server" / "musterd"), *args], capture_output=True, text=True, timeout=30 * SLOW, check=False, env=clean_env(), **kw)
 
     def test_usage(self):
         p = self.run("--data-dri", "/x")

@@ -177,7 +177,7 @@ def test_followers_forward(cluster):
     f = cluster.follower()
     for i in range(30):
         assert f.put(f"{CONF}/fwd/k{i}", b"v").status == 201
-    assert f.put(f"{CONF}/fwd/k0", b"w", headers={"If-Match": '"1"'}).status == 412
+    assert f.put(f"{CONF}/fwd/k0", b"w", headers={"If-Match": '"999"'}).status == 412
     assert len(f.get(f"{CONF}?group=fwd").json["configs"]) == 30
 
 

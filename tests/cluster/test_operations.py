@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import BUILD, SLOW, Cluster, wait_for
+from harness import BUILD, SLOW, Cluster, clean_env, wait_for
 
 CONF = "/api/v1/configs"
 
@@ -72,7 +72,7 @@ def test_single_node_grows_to_three_by_its_snapshot(tmp_path):
         assert n.stop() == 0
         snap = tmp_path / "one.snap"
         p = subprocess.run([str(BUILD / "server" / "musterd"), "export-snapshot", str(snap), "--name", n.name, "--data-dir", str(n.dir)],
-                           capture_output=True, text=True, check=False)
+                           capture_output=True, text=True, env=clean_env(), check=False)
         assert p.returncode == 0, p.stderr
         three = Cluster(3, extra=["--restore", str(snap)])
         three.start()
@@ -111,7 +111,7 @@ def test_snapshot_download_and_restore(cluster, tmp_path):
     bad[len(bad) // 2] ^= 1
     snap.write_bytes(bytes(bad))
     p = subprocess.run([str(BUILD / "server" / "musterd"), "--data-dir", str(tmp_path / "x"), "--listen", "127.0.0.1:0", "--restore", str(snap)],
-                       capture_output=True, text=True, timeout=30 * SLOW, check=False)
+                       capture_output=True, text=True, timeout=30 * SLOW, env=clean_env(), check=False)
     assert p.returncode != 0 and "snap" in p.stderr
 
 
