@@ -187,6 +187,20 @@ static void test_unknown_members_are_refused_by_name(void **state)
     jr_free(doc);
 }
 
+/* A misspelt member is usually the missing one; its name says more. */
+static void test_unknown_beats_missing(void **state)
+{
+    (void)state;
+    struct json_t *doc = parse("{\"adress\":\"10.0.0.7\"}");
+    struct err e = {0};
+    struct jr r;
+    jr_begin(&r, doc, &e);
+    jr_str(&r, "address", 1);
+    assert_int_equal(jr_end(&r), MU_E_BAD_REQUEST);
+    assert_string_equal(e.text, "unknown member \"adress\"; did you mean \"address\"?");
+    jr_free(doc);
+}
+
 static void test_first_error_sticks(void **state)
 {
     (void)state;
@@ -256,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_absent_members_give_defaults),
         cmocka_unit_test(test_wrong_values_name_the_member),
         cmocka_unit_test(test_unknown_members_are_refused_by_name),
+        cmocka_unit_test(test_unknown_beats_missing),
         cmocka_unit_test(test_first_error_sticks),
         cmocka_unit_test(test_only_objects_are_read),
         cmocka_unit_test(test_each_str_walks_in_order),
