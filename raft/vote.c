@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The durable term and vote: the same few bytes twice in one file.
  *
- * A save writes the first copy, syncs, writes the second, syncs. So whenever no save is under way both are equal, and one bad copy means
- * either a torn save that never returned (the other copy is the older: nothing was promised by the newer) or damage after a
- * save (the other copy is equal): the good one is right in both cases. The file gets its name when it is complete. */
+ * A save writes the first copy, syncs, writes the second, syncs. So whenever no save is under way
+ * both are equal, and one bad copy means either a torn save that never returned (the other copy is
+ * the older: nothing was promised by the newer) or damage after a save (the other copy is equal):
+ * the good one is right in both cases. The file gets its name when it is complete. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/wire.h"
@@ -55,7 +56,8 @@ static int write_both(struct disk_file *f, uint64_t seq, const struct vote *v, s
 }
 
 /* The newer of the good copies. */
-static int read_best(struct disk_file *f, const char *path, uint64_t *out_seq, struct vote *out, struct err *e)
+static int read_best(struct disk_file *f, const char *path, uint64_t *out_seq, struct vote *out,
+                     struct err *e)
 {
     int found = 0;
     for (uint64_t off = 0; off < VOTE_FILE_BYTES; off += VOTE_COPY) {
@@ -77,7 +79,8 @@ static int read_best(struct disk_file *f, const char *path, uint64_t *out_seq, s
             found = 1;
         }
     }
-    return found ? 0 : err_set(e, MU_E_CORRUPT, "both copies of term and vote in %s are damaged", path);
+    return found ? 0
+                 : err_set(e, MU_E_CORRUPT, "both copies of term and vote in %s are damaged", path);
 }
 
 static int create_file(struct disk *d, const char *path, struct err *e)
@@ -111,7 +114,8 @@ static int open_or_create(struct disk *d, const char *path, struct disk_file **o
     return rc != 0 ? rc : d->ops->open(d, path, DISK_READ | DISK_WRITE, out, e);
 }
 
-int vote_open(struct disk *d, const char *path, struct vote_file **out, struct vote *out_vote, struct err *e)
+int vote_open(struct disk *d, const char *path, struct vote_file **out, struct vote *out_vote,
+              struct err *e)
 {
     struct disk_file *f = NULL;
     struct vote v = {0, 0};
@@ -121,7 +125,8 @@ int vote_open(struct disk *d, const char *path, struct vote_file **out, struct v
         return rc;
     }
     rc = read_best(f, path, &seq, &v, e);
-    /* Whatever an earlier run left half done: both copies equal and synced before anything rests on them. */
+    /* Whatever an earlier run left half done: both copies equal and synced before anything rests on
+     * them. */
     rc = rc != 0 ? rc : write_both(f, seq, &v, e);
     const char *slash = strrchr(path, '/');
     char dir[300] = ".";

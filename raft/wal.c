@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The owner's side: encodes records into memory, decides where each goes, and queues operations. No file is touched here but to open.
+/* The owner's side: encodes records into memory, decides where each goes, and queues operations. No
+ * file is touched here but to open.
  *
- * Truncation is a record of its own (TRUNCATE), so that it is durable or not like an entry and old bytes are never rewritten. A reset
- * begins a segment with the ORIGIN flag: the moment it gets its name, everything older is void. A segment that is full ends in SEAL,
- * written only when the next one is there: a lost last file is noticed. */
+ * Truncation is a record of its own (TRUNCATE), so that it is durable or not like an entry and old
+ * bytes are never rewritten. A reset begins a segment with the ORIGIN flag: the moment it gets its
+ * name, everything older is void. A segment that is full ends in SEAL, written only when the next
+ * one is there: a lost last file is noticed. */
 #include "raft/wal_impl.h"
 
 #include "base/clock.h"
@@ -59,7 +61,10 @@ static void segment_begin(struct wal *w, size_t need, uint32_t flags)
     size = size > w->segment_bytes ? (size + 4095) & ~(size_t)4095 : w->segment_bytes;
     MU_INVARIANT(size <= WAL_SEGMENT_MAX);
     group_begin(w);
-    struct wal_head h = {.seq = w->next_seq++, .salt = w->salt, .first = w->last + 1, .prev_term = wal_term(w, w->last)};
+    struct wal_head h = {.seq = w->next_seq++,
+                         .salt = w->salt,
+                         .first = w->last + 1,
+                         .prev_term = wal_term(w, w->last)};
     h.pos = w->pos;
     h.size = (uint32_t)size;
     h.flags = flags;
@@ -92,14 +97,19 @@ static uint8_t *chunk_reserve(struct wal *w, const struct wal_seg *s, size_t n)
 }
 
 /* Encode one record at the end of the current segment, which has room; returns its offset. */
-static uint32_t record_put(struct wal *w, uint8_t kind, mu_index index, mu_term term, struct slice body)
+static uint32_t record_put(struct wal *w, uint8_t kind, mu_index index, mu_term term,
+                           struct slice body)
 {
     group_begin(w);
     struct wal_seg *s = &w->segs[w->n_segs - 1];
     size_t size = wal_rec_size(body.len);
     MU_INVARIANT(s->size - s->end >= size);
     uint32_t off = s->end;
-    struct wal_rec r = {.index = index, .term = term, .group = w->pos.group, .nth = w->pos.count, .prev_count = w->pos.prev_count};
+    struct wal_rec r = {.index = index,
+                        .term = term,
+                        .group = w->pos.group,
+                        .nth = w->pos.count,
+                        .prev_count = w->pos.prev_count};
     r.kind = kind;
     r.body = body;
     w->pos.chain = wal_rec_encode(chunk_reserve(w, s, size), &r, s->seed, w->pos.chain);
@@ -109,7 +119,8 @@ static uint32_t record_put(struct wal *w, uint8_t kind, mu_index index, mu_term 
 }
 
 /* The same, beginning the next segment when this one would have no room left for its SEAL. */
-static uint32_t record_place(struct wal *w, uint8_t kind, mu_index index, mu_term term, struct slice body)
+static uint32_t record_place(struct wal *w, uint8_t kind, mu_index index, mu_term term,
+                             struct slice body)
 {
     const struct wal_seg *s = &w->segs[w->n_segs - 1];
     size_t need = wal_rec_size(body.len);
@@ -213,7 +224,8 @@ struct wal_op *wal_take(struct wal *w)
     return op;
 }
 
-/* What is safe to report: nothing that a later operation, taken or still pending, takes away again. */
+/* What is safe to report: nothing that a later operation, taken or still pending, takes away again.
+ */
 static void durable_raise(struct wal *w, mu_index to)
 {
     for (const struct wal_op *op = w->flying != NULL ? w->flying : w->op; op != NULL;) {
@@ -267,7 +279,9 @@ uint64_t wal_bytes(const struct wal *w)
 
 uint64_t wal_room(const struct wal *w)
 {
-    return w->n_segs != 0 ? w->segs[w->n_segs - 1].size - w->segs[w->n_segs - 1].end - WAL_RECORD_HEADER : 0;
+    return w->n_segs != 0
+               ? w->segs[w->n_segs - 1].size - w->segs[w->n_segs - 1].end - WAL_RECORD_HEADER
+               : 0;
 }
 
 int wal_space_ok(const struct wal *w)
@@ -289,7 +303,9 @@ int wal_open(const struct wal_options *o, struct wal **out, struct wal_info *inf
 {
     struct wal *w = mem_zalloc(sizeof(*w));
     uint64_t bytes = o->segment_bytes != 0 ? o->segment_bytes : 16U << 20;
-    bytes = bytes < WAL_SEGMENT_MIN ? WAL_SEGMENT_MIN : bytes > WAL_SEGMENT_MAX ? WAL_SEGMENT_MAX : bytes & ~(uint64_t)4095;
+    bytes = bytes < WAL_SEGMENT_MIN   ? WAL_SEGMENT_MIN
+            : bytes > WAL_SEGMENT_MAX ? WAL_SEGMENT_MAX
+                                      : bytes & ~(uint64_t)4095;
     w->disk = o->disk;
     w->dir = mem_strdup(o->dir);
     w->segment_bytes = (uint32_t)bytes;

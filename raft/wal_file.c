@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The writer's side: executes operations on the files.
  *
- * One operation: (1) new segments come into being, each complete and synced before it gets its name; (2) chunks are written, the files
- * synced; (3) segments no longer needed are given up, oldest first, the directory synced after each, so that what a crash leaves is
- * always a gapless end of the log. Any error is final: the caller stops the process, nothing is tried again.
+ * One operation: (1) new segments come into being, each complete and synced before it gets its
+ * name; (2) chunks are written, the files synced; (3) segments no longer needed are given up,
+ * oldest first, the directory synced after each, so that what a crash leaves is always a gapless
+ * end of the log. Any error is final: the caller stops the process, nothing is tried again.
  *
- * Spare segments are made of written zeros, a step at a time between operations (wal_prepare); freed ones are reused as they are. */
+ * Spare segments are made of written zeros, a step at a time between operations (wal_prepare);
+ * freed ones are reused as they are. */
 #include "raft/wal_impl.h"
 
 #include <stdio.h>
@@ -146,7 +148,8 @@ static int write_head(struct wal_files *f, const char *path, const uint8_t *head
     return rc;
 }
 
-int wal_files_begin(struct wal_files *f, uint64_t seq, uint32_t size, const uint8_t *head, struct err *e)
+int wal_files_begin(struct wal_files *f, uint64_t seq, uint32_t size, const uint8_t *head,
+                    struct err *e)
 {
     uint64_t id = 0;
     char from[WAL_NAME_BYTES], to[WAL_NAME_BYTES];

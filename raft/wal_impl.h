@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the log: shared by wal*.c and its tests only. Bytes: docs/formats.md#log.
  *
- * Words: a *segment* is one file; a *record* is one entry or one mark (TRUNCATE, SEAL) in it; a *group* is everything that one
- * wal_take handed over, made durable by one sync; a *position* is where the next record goes in the chain and in its group. */
+ * Words: a *segment* is one file; a *record* is one entry or one mark (TRUNCATE, SEAL) in it; a
+ * *group* is everything that one wal_take handed over, made durable by one sync; a *position* is
+ * where the next record goes in the chain and in its group. */
 #pragma once
 
 #include <stdatomic.h>
@@ -54,12 +55,15 @@ struct wal_rec {
 /* wal_record.c */
 uint32_t wal_seed(uint64_t salt, uint64_t seq);
 size_t wal_rec_size(size_t len);
-/* Write record r (chain and size are made here) at p, which has wal_rec_size(r->body.len) bytes; returns the new chain. */
+/* Write record r (chain and size are made here) at p, which has wal_rec_size(r->body.len) bytes;
+ * returns the new chain. */
 uint64_t wal_rec_encode(uint8_t *p, const struct wal_rec *r, uint32_t seed, uint64_t prev_chain);
-int wal_rec_decode(struct slice s, uint32_t seed, struct wal_rec *out); /* 1 when a whole, unhurt record stands at s */
+int wal_rec_decode(struct slice s, uint32_t seed,
+                   struct wal_rec *out); /* 1 when a whole, unhurt record stands at s */
 void wal_rec_fields(const uint8_t *p, struct wal_rec *out); /* of a record known to be good */
 uint64_t wal_rec_chain(const uint8_t *p, size_t len, uint64_t prev_chain);
-/* 1 when changing one single bit of what stands at p makes it a record that follows prev_chain. p is restored. */
+/* 1 when changing one single bit of what stands at p makes it a record that follows prev_chain. p
+ * is restored. */
 int wal_rec_is_flipped(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain);
 void wal_head_encode(uint8_t *p, const struct wal_head *h);
 /* 0, CORRUPT, or FORMAT for a version that is not ours. */
@@ -67,13 +71,14 @@ int wal_head_decode(const uint8_t *p, struct wal_head *out);
 
 struct wal_seg {
     uint64_t seq;
-    mu_index first;    /* of the live entries in it */
-    uint32_t *offs;    /* offset | kind; offsets are multiples of 8 */
+    mu_index first; /* of the live entries in it */
+    uint32_t *offs; /* offset | kind; offsets are multiples of 8 */
     size_t n, cap;
     uint32_t end, size, seed;
 };
 
-/* Encoded records of one group in one segment; stays as the cache of newest entries after the write. */
+/* Encoded records of one group in one segment; stays as the cache of newest entries after the
+ * write. */
 struct wal_chunk {
     uint64_t seq;
     uint32_t off, len, cap;
@@ -108,8 +113,8 @@ struct wal_op {
     struct wal_act *acts;
     size_t n, cap;
     int has_group, has_reset;
-    mu_index last;        /* of the log when this op is done */
-    mu_index cut;         /* lowest index truncated by it; UINT64_MAX = none */
+    mu_index last; /* of the log when this op is done */
+    mu_index cut;  /* lowest index truncated by it; UINT64_MAX = none */
 };
 
 /* The writer's side. Touched by the writer's thread only, except the atomics. */
@@ -143,10 +148,10 @@ struct wal {
     struct wal_run *runs;
     size_t n_runs, cap_runs;
     struct wal_chunks chunks;
-    struct wal_chunk *chunk;       /* being filled, in the pending op */
-    struct wal_op *op;             /* pending, not yet taken */
-    struct wal_op *flying;         /* taken, not yet done, oldest first */
-    struct disk_file *read_file;   /* of read_seq */
+    struct wal_chunk *chunk;     /* being filled, in the pending op */
+    struct wal_op *op;           /* pending, not yet taken */
+    struct wal_op *flying;       /* taken, not yet done, oldest first */
+    struct disk_file *read_file; /* of read_seq */
     uint64_t read_seq;
     uint8_t *read_buf;
     size_t read_cap;
@@ -173,7 +178,8 @@ int wal_scan(struct wal *w, struct wal_info *info, struct err *e);
 void wal_seg_path(char out[WAL_NAME_BYTES], const char *dir, uint64_t seq);
 void wal_spare_path(char out[WAL_NAME_BYTES], const char *dir, uint64_t id);
 void wal_prep_path(char out[WAL_NAME_BYTES], const char *dir);
-int wal_files_begin(struct wal_files *f, uint64_t seq, uint32_t size, const uint8_t *head, struct err *e);
+int wal_files_begin(struct wal_files *f, uint64_t seq, uint32_t size, const uint8_t *head,
+                    struct err *e);
 int wal_files_drop(struct wal_files *f, uint64_t seq, struct err *e);
 int wal_files_zero(struct disk_file *file, uint64_t from, uint64_t to, struct err *e);
 void wal_files_close(struct wal_files *f);

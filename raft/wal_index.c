@@ -11,7 +11,11 @@ struct wal_seg *wal_seg_add(struct wal *w, const struct wal_head *h)
         w->segs = mem_realloc(w->segs, w->cap_segs * sizeof(*w->segs));
     }
     struct wal_seg *s = &w->segs[w->n_segs++];
-    *s = (struct wal_seg){.seq = h->seq, .first = h->first, .end = WAL_HEADER_BYTES, .size = h->size, .seed = wal_seed(h->salt, h->seq)};
+    *s = (struct wal_seg){.seq = h->seq,
+                          .first = h->first,
+                          .end = WAL_HEADER_BYTES,
+                          .size = h->size,
+                          .seed = wal_seed(h->salt, h->seq)};
     return s;
 }
 

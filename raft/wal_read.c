@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading entries back: from the chunks that were encoded for writing, older ones from the files.
  *
- * A chunk is dropped from memory only after its write is done, so whatever is not in a chunk stands in its file. */
+ * A chunk is dropped from memory only after its write is done, so whatever is not in a chunk stands
+ * in its file. */
 #include "raft/wal_impl.h"
 
 #include "base/mem.h"
@@ -92,7 +93,8 @@ static int read_block(struct wal *w, uint64_t seq, uint32_t from, uint32_t to, s
     }
     rc = w->disk->ops->pread(w->read_file, w->read_buf, len, from, &got, e);
     if (rc == 0 && got != len) {
-        rc = err_set(e, MU_E_CORRUPT, "log segment %016llx ends at %llu", (unsigned long long)seq, (unsigned long long)from + got);
+        rc = err_set(e, MU_E_CORRUPT, "log segment %016llx ends at %llu", (unsigned long long)seq,
+                     (unsigned long long)from + got);
     }
     return rc;
 }
@@ -102,12 +104,15 @@ static uint32_t off_at(const struct wal_seg *s, size_t k)
     return k < s->n ? s->offs[k] & ~7U : s->end;
 }
 
-/* Entries first.. of segment s that are in the file only: as many as fit one block. */
-static size_t read_disk(struct wal *w, const struct wal_seg *s, mu_index first, size_t n, size_t max_bytes, struct wal_entry *out, struct err *e)
+/* Entries first.. of one segment that are in the file only: as many as fit one block. */
+static size_t read_disk(struct wal *w, mu_index first, size_t n, size_t max_bytes,
+                        struct wal_entry *out, struct err *e)
 {
+    const struct wal_seg *s = wal_seg_of(w, first);
     size_t k = (size_t)(first - s->first), m = 1;
     uint32_t from = off_at(s, k);
-    while (m < n && k + m < s->n && off_at(s, k + m + 1) - from <= max_bytes && chunk_find(w, s->seq, off_at(s, k + m)) == NULL) {
+    while (m < n && k + m < s->n && off_at(s, k + m + 1) - from <= max_bytes &&
+           chunk_find(w, s->seq, off_at(s, k + m)) == NULL) {
         m++;
     }
     if (read_block(w, s->seq, from, off_at(s, k + m), e) != 0) {
@@ -116,8 +121,11 @@ static size_t read_disk(struct wal *w, const struct wal_seg *s, mu_index first, 
     for (size_t i = 0; i < m; i++) {
         struct wal_rec r;
         uint32_t at = off_at(s, k + i) - from;
-        if (!wal_rec_decode(slice_of(w->read_buf + at, off_at(s, k + m) - from - at), s->seed, &r) || r.index != first + i) {
-            err_set(e, MU_E_CORRUPT, "log segment %016llx is damaged at %u", (unsigned long long)s->seq, off_at(s, k + i));
+        if (!wal_rec_decode(slice_of(w->read_buf + at, off_at(s, k + m) - from - at), s->seed,
+                            &r) ||
+            r.index != first + i) {
+            err_set(e, MU_E_CORRUPT, "log segment %016llx is damaged at %u",
+                    (unsigned long long)s->seq, off_at(s, k + i));
             return i;
         }
         out[i] = (struct wal_entry){r.term, (enum wal_kind)r.kind, r.body};
@@ -132,7 +140,8 @@ static void entry_at(const uint8_t *p, struct wal_entry *out)
     *out = (struct wal_entry){r.term, (enum wal_kind)r.kind, r.body};
 }
 
-size_t wal_read(struct wal *w, mu_index first, size_t n, size_t max_bytes, struct wal_entry *out, struct err *e)
+size_t wal_read(struct wal *w, mu_index first, size_t n, size_t max_bytes, struct wal_entry *out,
+                struct err *e)
 {
     size_t got = 0, bytes = 0;
     if (wal_seg_of(w, first) == NULL) {
@@ -147,7 +156,7 @@ size_t wal_read(struct wal *w, mu_index first, size_t n, size_t max_bytes, struc
         uint32_t off = off_at(s, (size_t)(first + got - s->first));
         const uint8_t *p = chunk_find(w, s->seq, off);
         if (p == NULL) {
-            return got != 0 ? got : read_disk(w, s, first, n, max_bytes, out, e);
+            return got != 0 ? got : read_disk(w, first, n, max_bytes, out, e);
         }
         entry_at(p, &out[got]);
         bytes += out[got].data.len;

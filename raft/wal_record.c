@@ -1,18 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records and segment headers: bytes to structs and back, nothing else.
  *
- * A record has two checksums: one over its header (so that the length is trusted before it is used) and one over the body, which goes
- * on from the first. Both start from a seed made of the log's salt and the segment's sequence number: what an earlier life of the
- * file left behind is never valid, because two seeds of one log always differ. */
+ * A record has two checksums: one over its header (so that the length is trusted before it is used)
+ * and one over the body, which goes on from the first. Both start from a seed made of the log's
+ * salt and the segment's sequence number: what an earlier life of the file left behind is never
+ * valid, because two seeds of one log always differ. */
 #include "raft/wal_impl.h"
 
 #include "base/hash.h"
 #include "base/wire.h"
 
-enum { R_CRC = 0, R_HEAD_CRC = 4, R_CHAIN = 8, R_LEN = 16, R_KIND = 20, R_INDEX = 24, R_TERM = 32, R_GROUP = 40, R_NTH = 48, R_PREV = 52 };
+enum {
+    R_CRC = 0,
+    R_HEAD_CRC = 4,
+    R_CHAIN = 8,
+    R_LEN = 16,
+    R_KIND = 20,
+    R_INDEX = 24,
+    R_TERM = 32,
+    R_GROUP = 40,
+    R_NTH = 48,
+    R_PREV = 52
+};
 _Static_assert(R_PREV + 4 == WAL_RECORD_HEADER, "record header");
 
-enum { H_CRC = 8, H_VERSION = 12, H_SEQ = 16, H_SALT = 24, H_FIRST = 32, H_TERM = 40, H_CHAIN = 48, H_GROUP = 56, H_COUNT = 64, H_PREV = 68 };
+enum {
+    H_CRC = 8,
+    H_VERSION = 12,
+    H_SEQ = 16,
+    H_SALT = 24,
+    H_FIRST = 32,
+    H_TERM = 40,
+    H_CHAIN = 48,
+    H_GROUP = 56,
+    H_COUNT = 64,
+    H_PREV = 68
+};
 enum { H_SIZE = 72, H_FLAGS = 76, WAL_VERSION = 1 };
 _Static_assert(H_FLAGS + 4 == WAL_HEADER_USED, "segment header");
 static const uint8_t MAGIC[8] = {'m', 'u', 's', 't', 'e', 'r', 'w', 'l'};
@@ -85,7 +108,8 @@ static int is_head_ok(const uint8_t *p, size_t left, uint32_t seed)
         return 0;
     }
     uint32_t kind = wire_get_u32(p + R_KIND);
-    return kind >= WAL_COMMAND && kind <= WAL_SEAL && wal_rec_size(wire_get_u32(p + R_LEN)) <= left &&
+    return kind >= WAL_COMMAND && kind <= WAL_SEAL &&
+           wal_rec_size(wire_get_u32(p + R_LEN)) <= left &&
            wire_get_u32(p + R_HEAD_CRC) == head_crc(p, seed);
 }
 
@@ -95,13 +119,15 @@ int wal_rec_decode(struct slice s, uint32_t seed, struct wal_rec *out)
         return 0;
     }
     wal_rec_fields(s.p, out);
-    return hash_crc32c(wire_get_u32(s.p + R_HEAD_CRC), out->body.p, out->body.len) == wire_get_u32(s.p + R_CRC);
+    return hash_crc32c(wire_get_u32(s.p + R_HEAD_CRC), out->body.p, out->body.len) ==
+           wire_get_u32(s.p + R_CRC);
 }
 
 static int is_next(const uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain)
 {
     struct wal_rec r;
-    return wal_rec_decode(slice_of(p, left), seed, &r) && wal_rec_chain(p, r.body.len, prev_chain) == r.chain;
+    return wal_rec_decode(slice_of(p, left), seed, &r) &&
+           wal_rec_chain(p, r.body.len, prev_chain) == r.chain;
 }
 
 static int is_head_flipped(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain)
@@ -118,12 +144,14 @@ static int is_head_flipped(uint8_t *p, size_t left, uint32_t seed, uint64_t prev
     return 0;
 }
 
-/* A checksum is linear: a flipped bit changes it by a pattern that depends on the bit's place only. Walk the places from the end. */
+/* A checksum is linear: a flipped bit changes it by a pattern that depends on the bit's place only.
+ * Walk the places from the end. */
 static int is_body_flipped(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain)
 {
     struct wal_rec r;
     wal_rec_fields(p, &r);
-    uint32_t want = hash_crc32c(wire_get_u32(p + R_HEAD_CRC), r.body.p, r.body.len) ^ wire_get_u32(p + R_CRC);
+    uint32_t want =
+        hash_crc32c(wire_get_u32(p + R_HEAD_CRC), r.body.p, r.body.len) ^ wire_get_u32(p + R_CRC);
     uint32_t pattern = 0x82f63b78U;
     for (uint64_t bit = (uint64_t)r.body.len * 8; bit-- > 0;) {
         if (pattern == want) {
@@ -169,7 +197,8 @@ void wal_head_encode(uint8_t *p, const struct wal_head *h)
 
 int wal_head_decode(const uint8_t *p, struct wal_head *out)
 {
-    if (memcmp(p, MAGIC, sizeof(MAGIC)) != 0 || hash_crc32c(0, p + H_VERSION, WAL_HEADER_USED - H_VERSION) != wire_get_u32(p + H_CRC)) {
+    if (memcmp(p, MAGIC, sizeof(MAGIC)) != 0 ||
+        hash_crc32c(0, p + H_VERSION, WAL_HEADER_USED - H_VERSION) != wire_get_u32(p + H_CRC)) {
         return MU_E_CORRUPT;
     }
     if (wire_get_u32(p + H_VERSION) != WAL_VERSION) {
@@ -187,6 +216,7 @@ int wal_head_decode(const uint8_t *p, struct wal_head *out)
         .size = wire_get_u32(p + H_SIZE),
         .flags = wire_get_u32(p + H_FLAGS),
     };
-    int ok = out->size >= WAL_SEGMENT_MIN && out->size <= WAL_SEGMENT_MAX && out->size % 8 == 0 && out->first != 0;
+    int ok = out->size >= WAL_SEGMENT_MIN && out->size <= WAL_SEGMENT_MAX && out->size % 8 == 0 &&
+             out->first != 0;
     return ok ? 0 : MU_E_CORRUPT;
 }

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening: read every segment, check every record, tell a torn last write from damage.
  *
- * The happy path walks from the newest ORIGIN segment (or the oldest there is) to the first place where no record stands. Then:
+ * The happy path walks from the newest ORIGIN segment (or the oldest there is) to the first place
+ * where no record stands. Then:
  *   - one changed bit would make it the right next record: that was a flip, not a tear: DAMAGED;
- *   - anything valid stands behind it that belongs to a group begun after the bad record's group was synced: DAMAGED;
- *   - otherwise it is the torn end of the last write: later segments are removed (newest first), the tail is zeroed: TORN.
- * A group's records say how many the group before had; that is how we know to which group the missing record belonged.
+ *   - anything valid stands behind it that belongs to a group begun after the bad record's group
+ * was synced: DAMAGED;
+ *   - otherwise it is the torn end of the last write: later segments are removed (newest first),
+ * the tail is zeroed: TORN. A group's records say how many the group before had; that is how we
+ * know to which group the missing record belonged.
  *
- * The last group is written once more and everything synced before anything is reported: an earlier run may have died with it in the page
- * cache only, or after a failed sync. Nothing is changed on disk when the log is DAMAGED. */
+ * The last group is written once more and everything synced before anything is reported: an earlier
+ * run may have died with it in the page cache only, or after a failed sync. Nothing is changed on
+ * disk when the log is DAMAGED. */
 #include "raft/wal_impl.h"
 
 #include <stdarg.h>
@@ -28,8 +32,8 @@ struct scan {
     uint8_t *img;
     size_t n_seqs, n_spares, img_cap;
     int has_junk;
-    size_t at;              /* segment that is walked */
-    size_t group_at;        /* where the last group begins: segment and offset */
+    size_t at;       /* segment that is walked */
+    size_t group_at; /* where the last group begins: segment and offset */
     uint32_t group_off;
 };
 
@@ -47,7 +51,8 @@ __attribute__((format(printf, 2, 3))) static int damaged(struct scan *sc, const 
 
 static int damaged_at(struct scan *sc, size_t seg, uint64_t off, const char *why)
 {
-    return damaged(sc, "%016llx.seg at %llu: %s", (unsigned long long)sc->seqs[seg], (unsigned long long)off, why);
+    return damaged(sc, "%016llx.seg at %llu: %s", (unsigned long long)sc->seqs[seg],
+                   (unsigned long long)off, why);
 }
 
 static void push(uint64_t **v, size_t *n, uint64_t x)
@@ -121,7 +126,8 @@ static int load_head(struct scan *sc, size_t i)
     struct wal_head *h = &sc->heads[i];
     rc = wal_head_decode(sc->img, h);
     if (rc == MU_E_FORMAT) {
-        return err_set(sc->e, rc, "%016llx.seg has a format this version does not know", (unsigned long long)sc->seqs[i]);
+        return err_set(sc->e, rc, "%016llx.seg has a format this version does not know",
+                       (unsigned long long)sc->seqs[i]);
     }
     if (rc != 0 || h->seq != sc->seqs[i] || size < h->size) {
         h->size = 0;
@@ -202,7 +208,8 @@ static int take_record(struct scan *sc, const uint8_t *p, const struct wal_rec *
 static int is_head_next(const struct scan *sc, const struct wal_head *h)
 {
     const struct wal *w = sc->w;
-    return h->first == w->last + 1 && h->prev_term == wal_term(w, w->last) && h->pos.chain == w->pos.chain && h->pos.group == w->pos.group &&
+    return h->first == w->last + 1 && h->prev_term == wal_term(w, w->last) &&
+           h->pos.chain == w->pos.chain && h->pos.group == w->pos.group &&
            h->pos.count == w->pos.count && h->pos.prev_count == w->pos.prev_count;
 }
 
@@ -212,7 +219,8 @@ static int walk_segment(struct scan *sc, int *out_sealed)
     struct wal_seg *s = wal_seg_add(sc->w, &sc->heads[sc->at]);
     struct wal_rec r;
     *out_sealed = 0;
-    while (!*out_sealed && wal_rec_decode(slice_of(sc->img + s->end, s->size - s->end), s->seed, &r)) {
+    while (!*out_sealed &&
+           wal_rec_decode(slice_of(sc->img + s->end, s->size - s->end), s->seed, &r)) {
         if (!take_record(sc, sc->img + s->end, &r, s->end)) {
             return damaged_at(sc, sc->at, s->end, "the record does not follow the one before it");
         }
@@ -222,7 +230,8 @@ static int walk_segment(struct scan *sc, int *out_sealed)
     return 0;
 }
 
-/* Does a record or header of this group, found behind the bad place, prove that the bad place had been synced? */
+/* Does a record or header of this group, found behind the bad place, prove that the bad place had
+ * been synced? */
 static int is_proof(const struct scan *sc, uint64_t group, uint32_t prev_count)
 {
     const struct wal_pos *pos = &sc->w->pos;
@@ -240,7 +249,8 @@ static int search_tail(struct scan *sc, size_t i, uint32_t from, int *out_found)
         }
         *out_found = 1;
         if (is_proof(sc, r.group, r.prev_count)) {
-            return damaged_at(sc, i, off, "a later record is there, one before it is bad or missing");
+            return damaged_at(sc, i, off,
+                              "a later record is there, one before it is bad or missing");
         }
         off += (uint32_t)r.size - 8;
     }
@@ -252,24 +262,28 @@ static int looks_begun(const struct scan *sc, const uint8_t *p)
 {
     struct wal_rec r;
     wal_rec_fields(p, &r);
-    return r.kind >= WAL_COMMAND && r.kind <= WAL_SEAL && r.group != 0 && (r.group == sc->w->pos.group || r.group == sc->w->pos.group + 1);
+    return r.kind >= WAL_COMMAND && r.kind <= WAL_SEAL && r.group != 0 &&
+           (r.group == sc->w->pos.group || r.group == sc->w->pos.group + 1);
 }
 
-/* The walk ended at `off` of segment sc->at, which is loaded. out_torn: there is something to cut. */
+/* The walk ended at `off` of segment sc->at, which is loaded. out_torn: there is something to cut.
+ */
 static int judge_end(struct scan *sc, uint32_t off, int *out_torn)
 {
     const struct wal_head *h = &sc->heads[sc->at];
     *out_torn = sc->at + 1 < sc->n_seqs;
     if (off + WAL_RECORD_HEADER <= h->size) {
         *out_torn |= looks_begun(sc, sc->img + off);
-        if (wal_rec_is_flipped(sc->img + off, h->size - off, wal_seed(h->salt, h->seq), sc->w->pos.chain)) {
+        if (wal_rec_is_flipped(sc->img + off, h->size - off, wal_seed(h->salt, h->seq),
+                               sc->w->pos.chain)) {
             return damaged_at(sc, sc->at, off, "one bit of the record changed");
         }
     }
     int rc = search_tail(sc, sc->at, off + 8, out_torn);
     for (size_t i = sc->at + 1; rc == 0 && i < sc->n_seqs; i++) {
         if (is_proof(sc, sc->heads[i].pos.group, sc->heads[i].pos.prev_count)) {
-            return damaged_at(sc, sc->at, off, "a later segment is there, the record is bad or missing");
+            return damaged_at(sc, sc->at, off,
+                              "a later segment is there, the record is bad or missing");
         }
         rc = load(sc, i, 0, sc->heads[i].size);
         rc = rc != 0 ? rc : search_tail(sc, i, WAL_HEADER_BYTES, out_torn);
@@ -277,7 +291,8 @@ static int judge_end(struct scan *sc, uint32_t off, int *out_torn)
     return rc;
 }
 
-/* Newest first, so that a crash in between leaves a torn log again. Unlinked, not reused: their sequence numbers come again. */
+/* Newest first, so that a crash in between leaves a torn log again. Unlinked, not reused: their
+ * sequence numbers come again. */
 static int cut_tail(struct scan *sc, uint32_t off)
 {
     struct disk *d = sc->w->disk;
@@ -298,7 +313,9 @@ static int cut_tail(struct scan *sc, uint32_t off)
     d->ops->close(f);
     if (rc == 0) {
         sc->info->health = WAL_TORN;
-        snprintf(sc->info->detail, sizeof(sc->info->detail), "%016llx.seg at %u: torn last write cut", (unsigned long long)sc->seqs[sc->at], off);
+        snprintf(sc->info->detail, sizeof(sc->info->detail),
+                 "%016llx.seg at %u: torn last write cut", (unsigned long long)sc->seqs[sc->at],
+                 off);
     }
     return rc;
 }
@@ -310,7 +327,8 @@ static int settle(struct scan *sc, size_t start)
     int rc = 0;
     for (size_t i = start; rc == 0 && i <= sc->at; i++) {
         struct disk_file *f = NULL;
-        uint32_t from = i == sc->group_at ? sc->group_off : WAL_HEADER_BYTES, end = w->segs[i - start].end;
+        uint32_t from = i == sc->group_at ? sc->group_off : WAL_HEADER_BYTES,
+                 end = w->segs[i - start].end;
         rc = open_seg(sc, sc->seqs[i], DISK_READ | DISK_WRITE, &f);
         if (rc != 0) {
             break;
@@ -402,7 +420,8 @@ static void set_damaged(struct scan *sc)
     w->salt = w->salt != 0 ? w->salt : rnd_u64();
     for (size_t i = 0; i < sc->n_seqs; i++) {
         wal_seg_add(w, &(struct wal_head){.seq = sc->seqs[i], .first = 1, .size = WAL_SEGMENT_MIN});
-        w->pos.group = sc->heads[i].pos.group > w->pos.group ? sc->heads[i].pos.group : w->pos.group;
+        w->pos.group =
+            sc->heads[i].pos.group > w->pos.group ? sc->heads[i].pos.group : w->pos.group;
     }
     w->next_seq = sc->n_seqs != 0 ? sc->seqs[sc->n_seqs - 1] + 1 : 1;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One slot each way under one lock: `todo` goes to the thread, `finished` comes back. Between operations the thread prepares the next
- * segment, one step at a time; when the disk is full it tries again each second. */
+/* One slot each way under one lock: `todo` goes to the thread, `finished` comes back. Between
+ * operations the thread prepares the next segment, one step at a time; when the disk is full it
+ * tries again each second. */
 #include "raft/writer.h"
 
 #include <errno.h>
@@ -17,13 +18,13 @@ struct writer {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    struct wal_op *todo;     /* under lock */
-    struct wal_op *finished; /* under lock */
-    int is_stopping;         /* under lock */
-    int code;                /* under lock; once set, nothing is executed any more */
-    struct err err;          /* valid when code is set */
+    struct wal_op *todo;       /* under lock */
+    struct wal_op *finished;   /* under lock */
+    int is_stopping;           /* under lock */
+    int code;                  /* under lock; once set, nothing is executed any more */
+    struct err err;            /* valid when code is set */
     struct writer_stats stats; /* under lock */
-    struct wal_op *flying;   /* owner's: handed over, not yet polled */
+    struct wal_op *flying;     /* owner's: handed over, not yet polled */
 };
 
 /* Work on spare segments while nothing else is to do; returns with the lock held. */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file is an inode with the content that programs see, the content that is on the platter, and the writes between. A name is an
- * entry of one flat table; there are two tables, and the changes between. */
+/* A file is an inode with the content that programs see, the content that is on the platter, and
+ * the writes between. A name is an entry of one flat table; there are two tables, and the changes
+ * between. */
 #include "tests/lib/memdisk.h"
 
 #include <stdio.h>
 
 #include "base/mem.h"
 
-enum { SECTOR = 512, NAME_MAX_BYTES = 300 };
+enum { SECTOR = 512 };
 
 struct pending {
     uint64_t off, len;
@@ -43,7 +44,7 @@ struct memdisk {
     struct change *changes;
     size_t n_changes;
     int is_off;
-    unsigned off_at, fail_write, fail_sync;
+    unsigned off_at, fail_write, fail_sync, sector;
     int write_code, sync_code;
     uint64_t capacity;
     struct memdisk_stats stats;
@@ -67,7 +68,8 @@ static uint64_t draw(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-/* --- inodes --------------------------------------------------------------------------------------- */
+/* --- inodes
+ * --------------------------------------------------------------------------------------- */
 
 static void pending_clear(struct inode *i)
 {
@@ -138,25 +140,30 @@ static size_t sector_cut(uint64_t mode, uint64_t salt, uint64_t sector, size_t n
 {
     uint64_t s = salt ^ (sector * UINT64_C(0x2545f4914f6cdd1d));
     switch (mode % 4) {
-    case 0: return 0;
-    case 1: return n;
-    case 2: return (size_t)(salt % (n + 1));
-    default: return draw(&s) % 2 != 0 ? (draw(&s) % 2 != 0 ? n : 0) : (size_t)(draw(&s) % (n + 1));
+    case 0:
+        return 0;
+    case 1:
+        return n;
+    case 2:
+        return (size_t)(salt % (n + 1));
+    default:
+        return draw(&s) % 2 != 0 ? (draw(&s) % 2 != 0 ? n : 0) : (size_t)(draw(&s) % (n + 1));
     }
 }
 
-static void inode_crash(struct inode *i, uint64_t *rnd)
+static void inode_crash(struct inode *i, unsigned sector, uint64_t *rnd)
 {
     uint64_t mode = draw(rnd), salt = draw(rnd);
     if (i->len > i->dur_len) {
-        i->dur_len += draw(rnd) % 2 != 0 ? i->len - i->dur_len : draw(rnd) % (i->len - i->dur_len + 1);
+        i->dur_len +=
+            draw(rnd) % 2 != 0 ? i->len - i->dur_len : draw(rnd) % (i->len - i->dur_len + 1);
     }
     for (size_t k = 0; k < i->n_w; k++) {
         const struct pending *w = &i->w[k];
         for (uint64_t at = w->off; at < w->off + w->len;) {
-            uint64_t end = (at / SECTOR + 1) * SECTOR;
+            uint64_t end = (at / sector + 1) * sector;
             end = end < w->off + w->len ? end : w->off + w->len;
-            if (k < sector_cut(mode, salt, at / SECTOR, i->n_w)) {
+            if (k < sector_cut(mode, salt, at / sector, i->n_w)) {
                 memcpy(i->dur + at, w->p + (at - w->off), end - at);
             }
             at = end;
@@ -170,7 +177,8 @@ static void inode_crash(struct inode *i, uint64_t *rnd)
     }
 }
 
-/* --- names ---------------------------------------------------------------------------------------- */
+/* --- names
+ * ---------------------------------------------------------------------------------------- */
 
 static struct name *table_find(const struct table *t, const char *path)
 {
@@ -223,7 +231,8 @@ static void change_add(struct memdisk *m, const char *from, const char *to, stru
 {
     m->changes = mem_realloc(m->changes, (m->n_changes + 1) * sizeof(*m->changes));
     struct change *c = &m->changes[m->n_changes++];
-    *c = (struct change){from != NULL ? mem_strdup(from) : NULL, to != NULL ? mem_strdup(to) : NULL, node};
+    *c = (struct change){from != NULL ? mem_strdup(from) : NULL, to != NULL ? mem_strdup(to) : NULL,
+                         node};
     if (node != NULL) {
         node->refs++;
     }
@@ -242,7 +251,8 @@ static void changes_clear(struct memdisk *m)
     m->n_changes = 0;
 }
 
-/* --- the disk's functions ------------------------------------------------------------------------- */
+/* --- the disk's functions
+ * ------------------------------------------------------------------------- */
 
 static int off_err(struct err *e)
 {
@@ -277,7 +287,8 @@ static struct inode *node_of(struct disk_file *f)
     return CONTAINER_OF(f, struct handle, file)->node;
 }
 
-static int md_open(struct disk *d, const char *path, unsigned flags, struct disk_file **out, struct err *e)
+static int md_open(struct disk *d, const char *path, unsigned flags, struct disk_file **out,
+                   struct err *e)
 {
     struct memdisk *m = md_of(d);
     if (m->is_off) {
@@ -309,7 +320,8 @@ static void md_close(struct disk_file *f)
     mem_free(h);
 }
 
-static int md_pread(struct disk_file *f, void *out, size_t len, uint64_t off, size_t *out_n, struct err *e)
+static int md_pread(struct disk_file *f, void *out, size_t len, uint64_t off, size_t *out_n,
+                    struct err *e)
 {
     const struct inode *i = node_of(f);
     if (md_of(f->disk)->is_off) {
@@ -429,7 +441,9 @@ const char *memdisk_name(struct memdisk *m, const char *dir, unsigned k)
         best = NULL;
         for (size_t i = 0; i < m->cur.n; i++) {
             const char *path = m->cur.v[i].path;
-            if (strlen(path) <= len || (len != 0 && (strncmp(path, dir, len - 1) != 0 || path[len - 1] != '/')) || strchr(path + len, '/') != NULL) {
+            if (strlen(path) <= len ||
+                (len != 0 && (strncmp(path, dir, len - 1) != 0 || path[len - 1] != '/')) ||
+                strchr(path + len, '/') != NULL) {
                 continue;
             }
             if (strcmp(path + len, above) > 0 && (best == NULL || strcmp(path + len, best) < 0)) {
@@ -498,12 +512,14 @@ static const struct disk_ops ops = {
     .free_bytes = md_free_bytes,
 };
 
-/* --- the test's side ------------------------------------------------------------------------------ */
+/* --- the test's side
+ * ------------------------------------------------------------------------------ */
 
 struct memdisk *memdisk_new(void)
 {
     struct memdisk *m = mem_zalloc(sizeof(*m));
     m->disk.ops = &ops;
+    m->sector = SECTOR;
     return m;
 }
 
@@ -564,7 +580,7 @@ void memdisk_on(struct memdisk *m, uint64_t seed)
     names_crash(m, &rnd);
     table_clear(&m->cur);
     for (size_t i = 0; i < m->dur.n; i++) {
-        inode_crash(m->dur.v[i].node, &rnd);
+        inode_crash(m->dur.v[i].node, m->sector, &rnd);
         table_put(&m->cur, m->dur.v[i].path, m->dur.v[i].node);
     }
     is_on_again(m);
@@ -574,6 +590,11 @@ void memdisk_on_kept(struct memdisk *m)
 {
     m->is_off = 0;
     m->off_at = m->fail_write = m->fail_sync = 0;
+}
+
+void memdisk_set_sector(struct memdisk *m, unsigned bytes)
+{
+    m->sector = bytes;
 }
 
 void memdisk_fail_write(struct memdisk *m, unsigned n, int code)
@@ -613,6 +634,7 @@ struct memdisk *memdisk_copy(const struct memdisk *m)
 {
     struct memdisk *c = memdisk_new();
     c->capacity = m->capacity;
+    c->sector = m->sector;
     for (size_t i = 0; i < m->cur.n; i++) {
         const struct inode *from = m->cur.v[i].node;
         struct inode *to = mem_zalloc(sizeof(*to));

@@ -18,7 +18,8 @@ static void test_new_log_is_empty(void **state)
     kit_fini(&k);
 }
 
-/* Entries are there before and after they are written, from memory and from the file, and after opening again. */
+/* Entries are there before and after they are written, from memory and from the file, and after
+ * opening again. */
 static void test_append_and_read(void **state)
 {
     (void)state;
@@ -295,7 +296,8 @@ static void test_each(void **state)
     kit_fini(&k);
 }
 
-/* A full disk is noticed while the current segment still has room, and is over when a segment is freed. */
+/* A full disk is noticed while the current segment still has room, and is over when a segment is
+ * freed. */
 static void test_full_disk_is_noticed_early(void **state)
 {
     (void)state;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Crashes at any place: a random life of a log on a disk that forgets, beside a model that remembers every state the log went through.
- * After each crash the log must be exactly one of the states between the last one reported durable and the newest one handed over. */
+/* Crashes at any place: a random life of a log on a disk that forgets, beside a model that
+ * remembers every state the log went through. After each crash the log must be exactly one of the
+ * states between the last one reported durable and the newest one handed over. */
 #include "tests/unit/raft/wal_kit.h"
 
 #include <stdio.h>
@@ -11,10 +12,10 @@
 enum { IDS_MAX = 4000, STATES_MAX = 600 };
 
 struct state {
-    mu_index base;       /* the log begins behind this index (reset); 0 at first */
+    mu_index base; /* the log begins behind this index (reset); 0 at first */
     mu_index last;
-    uint64_t *ids;       /* of base + 1 .. last */
-    mu_index floor;      /* entries below may have been dropped */
+    uint64_t *ids;  /* of base + 1 .. last */
+    mu_index floor; /* entries below may have been dropped */
 };
 
 struct sim {
@@ -23,7 +24,7 @@ struct sim {
     mu_term term;
     struct state states[STATES_MAX]; /* 0 is what is durable for sure */
     unsigned n;
-    unsigned n_taken;    /* states handed over to be executed */
+    unsigned n_taken; /* states handed over to be executed */
     unsigned n_torn, n_crashes;
 };
 
@@ -101,7 +102,8 @@ static void do_drop(struct sim *s)
         return;
     }
     wal_drop_prefix(s->k.w, first + below(s, last - first + 1));
-    for (unsigned i = 0; i < s->n; i++) { /* files go after the sync: any earlier state may already lack them */
+    for (unsigned i = 0; i < s->n;
+         i++) { /* files go after the sync: any earlier state may already lack them */
         struct state *st = &s->states[i];
         st->floor = wal_first(s->k.w) - 1 > st->floor ? wal_first(s->k.w) - 1 : st->floor;
     }
@@ -121,7 +123,8 @@ static int is_state(struct sim *s, const struct state *st)
         struct wal_entry v;
         struct err e = {0};
         if (wal_read(s->k.w, i, 1, 0, &v, &e) != 1) {
-            print_message("# seed %llu: reading %llu: %s\n", (unsigned long long)s->seed, (unsigned long long)i, e.text);
+            print_message("# seed %llu: reading %llu: %s\n", (unsigned long long)s->seed,
+                          (unsigned long long)i, e.text);
             fail();
         }
         if (kit_id_of(v.data) != st->ids[i - st->base - 1]) {
@@ -135,7 +138,8 @@ static void open_and_compare(struct sim *s)
 {
     int rc = kit_open(&s->k);
     if (rc != 0 || s->k.info.health == WAL_DAMAGED) {
-        print_message("# seed %llu: open %d: %s\n", (unsigned long long)s->seed, rc, s->k.info.detail);
+        print_message("# seed %llu: open %d: %s\n", (unsigned long long)s->seed, rc,
+                      s->k.info.detail);
     }
     assert_int_equal(rc, 0);
     assert_int_not_equal(s->k.info.health, WAL_DAMAGED);
@@ -145,9 +149,11 @@ static void open_and_compare(struct sim *s)
         found = is_state(s, &s->states[i]) ? i : found;
     }
     if (found == s->n_taken) {
-        print_message("# seed %llu: opened with %llu..%llu, none of %u states from %llu to %llu\n", (unsigned long long)s->seed,
-                      (unsigned long long)wal_first(s->k.w), (unsigned long long)wal_last(s->k.w), s->n_taken,
-                      (unsigned long long)s->states[0].last, (unsigned long long)s->states[s->n_taken - 1].last);
+        print_message("# seed %llu: opened with %llu..%llu, none of %u states from %llu to %llu\n",
+                      (unsigned long long)s->seed, (unsigned long long)wal_first(s->k.w),
+                      (unsigned long long)wal_last(s->k.w), s->n_taken,
+                      (unsigned long long)s->states[0].last,
+                      (unsigned long long)s->states[s->n_taken - 1].last);
     }
     assert_true(found < s->n_taken);
     struct state st = s->states[found];
@@ -180,12 +186,29 @@ static int step(struct sim *s)
 {
     int more;
     switch (below(s, 20)) {
-    case 0: do_append(s, wal_first(s->k.w) + below(s, newest(s)->last + 2 - wal_first(s->k.w))); return 0;
-    case 1: if (below(s, 8) == 0) { do_reset(s); } return 0;
-    case 2: do_drop(s); return 0;
-    case 3: return wal_prepare(s->k.w, &more, NULL);
-    case 4: case 5: case 6: case 7: case 8: case 9: return do_flush(s);
-    default: do_append(s, newest(s)->last + 1); return 0;
+    case 0:
+        do_append(s, wal_first(s->k.w) + below(s, newest(s)->last + 2 - wal_first(s->k.w)));
+        return 0;
+    case 1:
+        if (below(s, 8) == 0) {
+            do_reset(s);
+        }
+        return 0;
+    case 2:
+        do_drop(s);
+        return 0;
+    case 3:
+        return wal_prepare(s->k.w, &more, NULL);
+    case 4:
+    case 5:
+    case 6:
+    case 7:
+    case 8:
+    case 9:
+        return do_flush(s);
+    default:
+        do_append(s, newest(s)->last + 1);
+        return 0;
     }
 }
 
@@ -237,6 +260,7 @@ static void run_seed(uint64_t seed, unsigned *n_crashes, unsigned *n_torn)
     s->term = 1;
     s->n = s->n_taken = 1;
     kit_init(&s->k, 8192, below(s, 2) != 0 ? 0 : 20000);
+    memdisk_set_sector(s->k.m, 128U << (2 * below(s, 3)));
     for (unsigned i = 0; i < 8; i++) {
         live(s);
         crash_while_opening(s);
@@ -253,7 +277,8 @@ static void test_random_lives(void **state)
 {
     (void)state;
     const char *from = getenv("MUSTER_SEED"), *count = getenv("MUSTER_SEEDS");
-    uint64_t first = from != NULL ? strtoull(from, NULL, 10) : 1, n = count != NULL ? strtoull(count, NULL, 10) : 1000;
+    uint64_t first = from != NULL ? strtoull(from, NULL, 10) : 1,
+             n = count != NULL ? strtoull(count, NULL, 10) : 1000;
     unsigned n_crashes = 0, n_torn = 0;
     for (uint64_t seed = first; seed < first + n; seed++) {
         run_seed(seed, &n_crashes, &n_torn);
@@ -284,6 +309,7 @@ static void test_crash_while_creating(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_crash_while_creating), cmocka_unit_test(test_random_lives)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_crash_while_creating),
+                                       cmocka_unit_test(test_random_lives)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

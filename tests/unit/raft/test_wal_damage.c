@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Damage at rest: whatever single bit flips, wherever a file is cut, whichever file is lost, the log that opens is the whole log, or
- * it says that it is damaged. Never a shorter log. (Several bits of the last group at once cannot be told from a torn write.) */
+/* Damage at rest: whatever single bit flips, wherever a file is cut, whichever file is lost, the
+ * log that opens is the whole log, or it says that it is damaged. Never a shorter log. (Several
+ * bits of the last group at once cannot be told from a torn write.) */
 #include "tests/unit/raft/wal_kit.h"
 
 #include <stdio.h>
@@ -9,7 +10,7 @@
 #include "base/mem.h"
 #include "raft/wal_impl.h"
 
-enum { FILES_MAX = 8, SEG = 8192 };
+enum { FILES_MAX = 8, SEG = 8192, LAST_GROUP = 3 };
 
 struct image {
     struct kit k;
@@ -18,6 +19,8 @@ struct image {
     uint8_t *bytes[FILES_MAX];
     mu_index first, last;
     uint64_t digest;
+    size_t in_last; /* entries in the last segment, and where */
+    uint32_t offs[64];
 };
 
 static void digest_entry(uint64_t *h, const struct wal_entry *v)
@@ -44,7 +47,8 @@ static uint64_t digest(struct wal *w)
     return h;
 }
 
-/* A small life: several groups and segments, a reused one, a truncation, and a last group of several records. */
+/* A small life: several groups and segments, a reused one, a truncation, and a last group of
+ * several records. */
 static void image_make(struct image *im)
 {
     struct kit *k = &im->k;
@@ -63,6 +67,15 @@ static void image_make(struct image *im)
     }
     kit_append(k, 70, 3, 4, 1000, 150);
     kit_flush(k);
+    for (unsigned i = 0; i < 6; i++) { /* groups of two, then the last of three */
+        kit_append(k, 73 + i * 2, 2 + i / 5, 4, 1003 + i * 2, 20 + i);
+        kit_flush(k);
+    }
+    im->in_last = k->w->segs[k->w->n_segs - 1].n;
+    assert_in_range(im->in_last, 8, 40);
+    for (size_t i = 0; i < im->in_last; i++) {
+        im->offs[i] = k->w->segs[k->w->n_segs - 1].offs[i] & ~7U;
+    }
     int more = 0;
     assert_int_equal(wal_prepare(k->w, &more, NULL), 0);
     im->first = wal_first(k->w);
@@ -110,10 +123,12 @@ static int open_is_honest(struct image *im, const char *what, uint64_t where)
 {
     assert_int_equal(kit_open(&im->k), 0);
     int is_damaged = im->k.info.health == WAL_DAMAGED;
-    int is_whole = im->k.info.first == im->first && im->k.info.last == im->last && digest(im->k.w) == im->digest;
+    int is_whole = im->k.info.first == im->first && im->k.info.last == im->last &&
+                   digest(im->k.w) == im->digest;
     if (!is_damaged && !is_whole) {
-        print_message("# %s %llu: health %d, %llu..%llu, %s\n", what, (unsigned long long)where, im->k.info.health,
-                      (unsigned long long)im->k.info.first, (unsigned long long)im->k.info.last, im->k.info.detail);
+        print_message("# %s %llu: health %d, %llu..%llu, %s\n", what, (unsigned long long)where,
+                      im->k.info.health, (unsigned long long)im->k.info.first,
+                      (unsigned long long)im->k.info.last, im->k.info.detail);
     }
     assert_true(is_damaged || is_whole);
     kit_close(&im->k);
@@ -152,7 +167,8 @@ static void test_every_cut(void **state)
     struct image im = {0};
     image_make(&im);
     for (unsigned f = 0; f < im.n; f++) {
-        for (uint64_t len = 0; len < SEG; len += len >= WAL_HEADER_USED + 8 && len < WAL_HEADER_BYTES - 8 ? 8 : 1) {
+        for (uint64_t len = 0; len < SEG;
+             len += len >= WAL_HEADER_USED + 8 && len < WAL_HEADER_BYTES - 8 ? 8 : 1) {
             memdisk_cut(im.k.m, im.paths[f], len);
             assert_int_equal(open_is_honest(&im, im.paths[f], len), 1);
             image_restore(&im);
@@ -161,7 +177,8 @@ static void test_every_cut(void **state)
     image_free(&im);
 }
 
-/* Only the loss of the oldest segments cannot be seen here; then the log says that it begins later. */
+/* Only the loss of the oldest segments cannot be seen here; then the log says that it begins later.
+ */
 static void test_every_lost_file(void **state)
 {
     (void)state;
@@ -186,7 +203,21 @@ static void test_every_lost_file(void **state)
     image_free(&im);
 }
 
-/* Whole sectors of zeros or noise: only what lies in the last group may be taken for a write that was under way. */
+/* The last entry that must be there when the last segment is hurt from `off` on: all before the
+ * last group, or, when the last record itself is hurt so that nothing valid follows, all that ends
+ * before the hurt. */
+static mu_index kept_before(const struct image *im, uint32_t off, size_t n_group)
+{
+    size_t n = im->in_last - n_group;
+    if (off + 512 > im->offs[im->in_last - 1]) {
+        for (n = 0; n + 1 < im->in_last && im->offs[n + 1] <= off; n++) {
+        }
+    }
+    return im->last - im->in_last + n;
+}
+
+/* Whole sectors of zeros or noise: only what lies in the last group may be taken for a write that
+ * was under way. */
 static void test_lost_sectors(void **state)
 {
     (void)state;
@@ -203,9 +234,11 @@ static void test_lost_sectors(void **state)
                 assert_int_equal(kit_open(&im.k), 0);
                 const struct wal_info *info = &im.k.info;
                 int is_whole = info->last == im.last && digest(im.k.w) == im.digest;
-                int is_last_group = info->last >= 69;
+                int is_last_group =
+                    f + 1 == im.n && info->last >= kept_before(&im, sector * 512, LAST_GROUP);
                 if (info->health != WAL_DAMAGED && !is_whole && !is_last_group) {
-                    print_message("# %s sector %u: %d %llu %s\n", im.paths[f], sector, info->health, (unsigned long long)info->last, info->detail);
+                    print_message("# %s sector %u: %d %llu %s\n", im.paths[f], sector, info->health,
+                                  (unsigned long long)info->last, info->detail);
                 }
                 assert_true(info->health == WAL_DAMAGED || is_whole || is_last_group);
                 kit_close(&im.k);
@@ -216,7 +249,62 @@ static void test_lost_sectors(void **state)
     image_free(&im);
 }
 
-/* A damaged log is left as it is until it is reset; then it is a new one, whatever is left of the old. */
+/* A record of the last segment is noise: the last group may go, nothing before it. */
+static void test_lost_records(void **state)
+{
+    (void)state;
+    struct image im = {0};
+    image_make(&im);
+    for (size_t i = 0; i < im.in_last; i++) {
+        uint64_t len;
+        uint8_t *p = memdisk_content(im.k.m, im.paths[im.n - 1], &len) + im.offs[i];
+        for (unsigned j = 0; j < WAL_RECORD_HEADER + 8; j++) {
+            p[j] = (uint8_t)(j * 73 + i * 7 + 1);
+        }
+        int is_last = i >= im.in_last - LAST_GROUP;
+        kit_reopen(&im.k, !is_last ? WAL_DAMAGED : i + 1 < im.in_last ? WAL_TORN : WAL_OK);
+        if (is_last) {
+            assert_int_equal(im.k.info.last, im.last - (im.in_last - i));
+        }
+        kit_close(&im.k);
+        image_restore(&im);
+    }
+    image_free(&im);
+}
+
+/* The crash came while the next group began a segment; its header alone shows that the group before
+ * had been synced. */
+static void test_header_is_proof(void **state)
+{
+    (void)state;
+    unsigned n_seen = 0;
+    for (unsigned at = 1; at < 20; at++) {
+        struct kit k;
+        uint64_t len;
+        kit_init(&k, SEG, 0);
+        kit_append(&k, 1, 4, 1, 0, 900);
+        kit_flush(&k);
+        kit_append(&k, 5, 1, 1, 4, 900);
+        memdisk_off_at(k.m, at);
+        struct wal_op *op = wal_take(k.w);
+        wal_execute(op, NULL);
+        kit_close(&k);
+        memdisk_off(k.m);
+        memdisk_on(k.m, 1);
+        if (memdisk_content(k.m, "log/0000000000000002.seg", &len) != NULL && at < 12) {
+            memset(memdisk_content(k.m, "log/0000000000000001.seg", &len) + WAL_HEADER_BYTES +
+                       3 * 960,
+                   0x5a, 900);
+            kit_reopen(&k, WAL_DAMAGED);
+            n_seen++;
+        }
+        kit_fini(&k);
+    }
+    assert_true(n_seen > 0);
+}
+
+/* A damaged log is left as it is until it is reset; then it is a new one, whatever is left of the
+ * old. */
 static void test_reset_heals(void **state)
 {
     (void)state;
@@ -275,8 +363,14 @@ static void test_unknown_version_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_flipped_bit),  cmocka_unit_test(test_every_cut),       cmocka_unit_test(test_every_lost_file),
-        cmocka_unit_test(test_lost_sectors),       cmocka_unit_test(test_reset_heals),     cmocka_unit_test(test_damage_seen_by_read),
+        cmocka_unit_test(test_every_flipped_bit),
+        cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_every_lost_file),
+        cmocka_unit_test(test_lost_sectors),
+        cmocka_unit_test(test_lost_records),
+        cmocka_unit_test(test_header_is_proof),
+        cmocka_unit_test(test_reset_heals),
+        cmocka_unit_test(test_damage_seen_by_read),
         cmocka_unit_test(test_unknown_version_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,7 +49,8 @@ static void owner_stop(struct owner *o, int want)
     close(o->fd);
 }
 
-/* Everything appended becomes durable, in groups that grow while the disk is busy; spares are made between. */
+/* Everything appended becomes durable, in groups that grow while the disk is busy; spares are made
+ * between. */
 static void test_appended_becomes_durable(void **state)
 {
     (void)state;
@@ -126,6 +127,29 @@ static void test_failed_sync_is_final(void **state)
     kit_fini(&o.k);
 }
 
+/* Neither after a failure of the work between operations. */
+static void test_failed_preparation_is_final(void **state)
+{
+    (void)state;
+    struct owner o;
+    struct err e = {0};
+    struct memdisk_stats a, b;
+    mu_index durable = 0;
+    kit_init(&o.k, 65536, 0);
+    memdisk_fail_write(o.k.m, 1, MU_E_IO);
+    owner_start(&o);
+    assert_int_equal(owner_wait(&o, &durable, &e), MU_E_IO);
+    memdisk_stats(o.k.m, &a);
+    kit_append(&o.k, 1, 1, 1, 0, 50);
+    writer_kick(o.w);
+    assert_int_equal(writer_poll(o.w, &durable, &e), MU_E_IO);
+    usleep(20000);
+    owner_stop(&o, MU_E_IO);
+    memdisk_stats(o.k.m, &b);
+    assert_int_equal(a.n_writes, b.n_writes);
+    kit_fini(&o.k);
+}
+
 /* A full disk is no error of the writer: it says so while there is room, and gets over it. */
 static void test_full_disk_is_told_and_forgotten(void **state)
 {
@@ -198,8 +222,11 @@ static void test_on_a_real_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_appended_becomes_durable), cmocka_unit_test(test_stop_writes_the_rest),
-        cmocka_unit_test(test_failed_sync_is_final),     cmocka_unit_test(test_full_disk_is_told_and_forgotten),
+        cmocka_unit_test(test_appended_becomes_durable),
+        cmocka_unit_test(test_stop_writes_the_rest),
+        cmocka_unit_test(test_failed_sync_is_final),
+        cmocka_unit_test(test_failed_preparation_is_final),
+        cmocka_unit_test(test_full_disk_is_told_and_forgotten),
         cmocka_unit_test(test_on_a_real_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,7 +60,9 @@ void kit_append(struct kit *k, mu_index first, size_t n, mu_term term, uint64_t 
     for (size_t i = 0; i < n; i++) {
         uint8_t *p = mem_alloc(len);
         content(p, id + i, len);
-        enum wal_kind kind = (id + i) % 7 == 0 ? WAL_CHANGE : (id + i) % 11 == 0 ? WAL_BARRIER : WAL_COMMAND;
+        enum wal_kind kind = (id + i) % 7 == 0    ? WAL_CHANGE
+                             : (id + i) % 11 == 0 ? WAL_BARRIER
+                                                  : WAL_COMMAND;
         v[i] = (struct wal_entry){term, kind, slice_of(p, len)};
     }
     wal_append(k->w, first, v, n);

@@ -18,7 +18,8 @@ void kit_fini(struct kit *k);
 int kit_open(struct kit *k); /* 0 and k->info, or the error */
 void kit_close(struct kit *k);
 void kit_reopen(struct kit *k, enum wal_health want);
-/* Append n entries from index first; entry i has the content of id + i, `len` bytes (at least 8). */
+/* Append n entries from index first; entry i has the content of id + i, `len` bytes (at least 8).
+ */
 void kit_append(struct kit *k, mu_index first, size_t n, mu_term term, uint64_t id, size_t len);
 mu_index kit_flush(struct kit *k); /* take, execute, done; gives what is durable */
 /* The id of an entry's content, checked in full. */
