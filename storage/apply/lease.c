@@ -128,7 +128,7 @@ static int step_overdue(struct apply *a, struct lease_row *row)
     if (row->is_overdue) {
         return 0;
     }
-    if (!row->is_owned || row->remove_after_ms == 0) {
+    if (row->remove_after_ms == 0) { /* so it is for every lease that no instance owns */
         end_lease(a, row->id);
         return 1;
     }

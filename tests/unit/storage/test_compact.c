@@ -243,6 +243,30 @@ static void test_bounded_pieces(void **state)
     kit_fini(&k);
 }
 
+/* A run that is taking a deleted key away meets it alive again. */
+static void test_a_key_that_comes_back_meanwhile(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_init(&k);
+    for (int i = 0; i < 3000; i++) {
+        kit_put(&k, "a", "x");
+    }
+    kit_delete(&k, "a");
+    k.now = 5000;
+    struct command c = {.type = CMD_COMPACT};
+    c.u.compact = (struct cmd_compact){SPACE_CONFIG, 4000, 1};
+    assert_true(kit_apply(&k, &c).is_changed);
+    assert_true(kit_put(&k, "a", "back").is_created);
+    assert_false(kit_apply(&k, &c).is_changed);
+    assert_int_equal(0, kit_read(&k, "a", 0, "back"));
+    assert_int_equal(2, n_versions(&k, "a")); /* and the tombstone, until the next run */
+    kit_check(&k);
+    kit_compact(&k, SPACE_CONFIG, 6000, 1);
+    assert_int_equal(1, n_versions(&k, "a"));
+    kit_fini(&k);
+}
+
 static void test_space_is_used_again(void **state)
 {
     struct kit k;
@@ -275,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_instances_and_services),
         cmocka_unit_test(test_changes_from_below_are_refused),
         cmocka_unit_test(test_bounded_pieces),
+        cmocka_unit_test(test_a_key_that_comes_back_meanwhile),
         cmocka_unit_test(test_space_is_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

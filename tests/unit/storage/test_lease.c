@@ -128,6 +128,21 @@ static void test_registering_revives(void **state)
     kit_fini(&k);
 }
 
+/* Also when somebody has called the instance healthy meanwhile, so that the rows are equal. */
+static void test_registering_revives_a_healthy_instance(void **state)
+{
+    struct kit k;
+    struct lease_row lease;
+    (void)state;
+    kit_init(&k);
+    mu_lease_id id = kit_register_ttl(&k, "web", "1", 15000, REMOVE_NEVER).lease;
+    kit_step(&k, CMD_LEASE_OVERDUE, id, 1, 0);
+    assert_true(kit_health(&k, "web", "1", 0, 1, "").is_changed);
+    kit_register_ttl(&k, "web", "1", 15000, REMOVE_NEVER);
+    assert_true(kit_find_lease(&k, id, &lease) && !lease.is_overdue && lease.generation == 3);
+    kit_fini(&k);
+}
+
 static void test_checkpoint(void **state)
 {
     struct kit k;
@@ -189,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_overdue_revive_end),
         cmocka_unit_test(test_removed_at_once),
         cmocka_unit_test(test_registering_revives),
+        cmocka_unit_test(test_registering_revives_a_healthy_instance),
         cmocka_unit_test(test_checkpoint),
         cmocka_unit_test(test_many_in_one_command),
     };

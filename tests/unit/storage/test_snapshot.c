@@ -258,6 +258,38 @@ static int load_forged(struct kit *k, const struct forged *rows, size_t n)
     return snapshot_load(k->store, path, &e);
 }
 
+/* A row and an event that are right but for their keys. */
+static int load_with_keys(struct kit *k, struct slice event_name, struct slice row_name)
+{
+    struct buf value, row;
+    struct config_row config = {.meta = {.create_rev = 1, .mod_rev = 1, .version = 1}};
+    buf_init(&value);
+    buf_init(&row);
+    config_row_encode(&row, &config);
+    wire_put_bytes(&value, event_name);
+    buf_append_slice(&value, buf_slice(&row));
+    const struct forged rows[] = {
+        {DB_EVENTS, "\0\0\0\0\0\0\0\1\0\0\0\0", 12, (const char *)value.p, value.len},
+        {DB_ROWS, (const char *)row_name.p, row_name.len, "\0\0\0\0\0\0\0\0\1\0\0\0\0", 13},
+    };
+    int rc = load_forged(k, rows, 2);
+    buf_fini(&value);
+    buf_fini(&row);
+    return rc;
+}
+
+static void test_forged_keys_are_refused(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_init(&k);
+    const struct slice a = SLICE_LIT("Cn\0g\0a"), b = SLICE_LIT("Cn\0g\0b"), sub = SLICE_LIT("\1\0\0\0\0\0\0\0\1x");
+    assert_int_equal(0, load_with_keys(&k, a, a));
+    assert_int_equal(MU_E_CORRUPT, load_with_keys(&k, a, b));
+    assert_int_equal(MU_E_CORRUPT, load_with_keys(&k, sub, sub));
+    kit_fini(&k);
+}
+
 #define FORGE(table, key, value) {(table), (key), sizeof(key) - 1, (value), sizeof(value) - 1}
 
 static void test_forged_records_are_refused(void **state)
@@ -431,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_large_rows_and_long_keys),
         cmocka_unit_test(test_every_byte_counts),
         cmocka_unit_test(test_a_bad_file_changes_nothing),
+        cmocka_unit_test(test_forged_keys_are_refused),
         cmocka_unit_test(test_forged_records_are_refused),
         cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_consistent_while_applying),
