@@ -2,7 +2,8 @@
 """List sources of base/, storage/ and raft/ without a unit test at the mirrored place.
 
 `raft/wal_scan.c` is mirrored by tests/unit/raft/test_wal_scan.c or by its family's test_wal.c; a file in a folder
-of its own (storage/apply/lease.c) also by tests/unit/storage/test_lease.c. Anything else is named in mirror.txt.
+of its own (storage/apply/lease.c) also by tests/unit/storage/test_lease.c or, for the folder as a whole, by
+tests/unit/storage/test_apply.c. Anything else is named in mirror.txt.
 """
 import os
 
@@ -15,6 +16,8 @@ def is_mirrored(path, tests):
     folder, name = os.path.split(path)
     parts = name.removesuffix(".c").split("_")
     stems = ["_".join(parts[: n + 1]) for n in range(len(parts))]
+    if "/" in folder:
+        stems.append(os.path.basename(folder))
     # A room's own folder, and the folders above it.
     folders = []
     while folder:
