@@ -141,14 +141,14 @@ void http_add_header(struct http_req *r, const char *name, const char *value)
 {
     size_t name_len = strlen(name);
     size_t value_len = strlen(value);
-    MU_INVARIANT(name_len + value_len + 4 <= UINT16_MAX);
+    MU_INVARIANT(name_len + value_len <= INT32_MAX - r->extra_len);
     struct extra_header *x = http_alloc(r, sizeof(*x) + name_len + value_len + 4);
     x->next = NULL;
     uint8_t *p = put((uint8_t *)x->text, name, name_len);
     p = PUT_LIT(p, ": ");
     p = put_clean(p, value, value_len);
     p = PUT_LIT(p, "\r\n");
-    x->len = (uint16_t)(p - (uint8_t *)x->text);
+    x->len = (uint32_t)(p - (uint8_t *)x->text);
     *r->extra_tail = x;
     r->extra_tail = &x->next;
     r->extra_len += x->len;

@@ -36,6 +36,7 @@ void conn_write(struct http_conn *c, const struct slice *parts, size_t n)
 /* The timer is left alone while it fires soon enough: it looks at the deadline then and goes on. */
 void conn_set_deadline(struct http_conn *c, int64_t delay_ms)
 {
+    c->is_watching_output = 0;
     if (delay_ms <= 0 || c->is_gone) {
         c->deadline = 0;
         return;
@@ -44,6 +45,34 @@ void conn_set_deadline(struct http_conn *c, int64_t delay_ms)
     if (c->timer_at == 0 || c->timer_at > c->deadline) {
         c->timer_at = c->deadline;
         c->ops->timer(c->io, delay_ms);
+    }
+}
+
+/* Output waits in the queue: look every window whether the peer takes any of it. */
+static void watch_output(struct http_conn *c, size_t queued)
+{
+    conn_set_deadline(c, c->l->limits->body_timeout_ms);
+    c->is_watching_output = 1;
+    c->window_bytes = queued;
+}
+
+void conn_watch_output(struct http_conn *c)
+{
+    if (!c->is_watching_output && !c->is_gone) {
+        watch_output(c, c->ops->queued(c->io));
+    }
+}
+
+/* The window is over. A peer that took nothing in it is cut. */
+static void check_output(struct http_conn *c)
+{
+    size_t queued = c->ops->queued(c->io);
+    if (queued > 0 && queued >= c->window_bytes) {
+        c->ops->abort(c->io);
+    } else if (queued > 0) {
+        watch_output(c, queued);
+    } else {
+        conn_set_deadline(c, c->state == CONN_HEAD ? c->l->limits->idle_timeout_ms : 0);
     }
 }
 
@@ -143,7 +172,11 @@ static void next_request(struct http_conn *c)
     }
     c->state = CONN_HEAD;
     head_guard_init(&c->guard, 0);
-    conn_set_deadline(c, c->l->limits->idle_timeout_ms);
+    if (c->ops->queued(c->io) > HTTP_OUT_WATCH) {
+        conn_watch_output(c);
+    } else {
+        conn_set_deadline(c, c->l->limits->idle_timeout_ms);
+    }
     if (!c->is_running && (c->rest.len > 0 || c->is_eof || c->is_paused)) {
         conn_later(c);
     }
@@ -236,6 +269,12 @@ static size_t step_length_body(struct http_conn *c, struct slice in)
 static size_t step_body(struct http_conn *c, struct slice in)
 {
     struct http_req *r = c->req;
+    if (c->l->n_body_bytes > HTTP_BODIES_MAX && !r->is_discarding) {
+        struct err full = {0};
+        (void)err_set(&full, MU_E_OVERLOADED, "too many request bodies at once");
+        refuse_body(c, &full);
+        return in.len;
+    }
     if (r->chunked == NULL) {
         return step_length_body(c, in);
     }
@@ -384,18 +423,6 @@ void http_conn_drained(struct http_conn *c)
     }
 }
 
-/* A stream whose peer took nothing of what is queued for a whole window is cut. */
-static void check_stream(struct http_conn *c)
-{
-    size_t queued = c->ops->queued(c->io);
-    if (queued > 0 && queued >= c->window_bytes) {
-        c->ops->abort(c->io);
-        return;
-    }
-    c->window_bytes = queued;
-    conn_set_deadline(c, queued > 0 ? c->l->limits->body_timeout_ms : 0);
-}
-
 void http_conn_timeout(struct http_conn *c)
 {
     c->timer_at = 0;
@@ -406,6 +433,10 @@ void http_conn_timeout(struct http_conn *c)
     if (left > 0) {
         c->timer_at = c->deadline;
         c->ops->timer(c->io, left);
+        return;
+    }
+    if (c->is_watching_output) {
+        check_output(c);
         return;
     }
     struct err e = {0};
@@ -430,8 +461,6 @@ void http_conn_timeout(struct http_conn *c)
         }
         break;
     case CONN_ANSWER:
-        check_stream(c);
-        break;
     case CONN_CLOSING:
         break;
     }

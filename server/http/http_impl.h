@@ -18,6 +18,8 @@ enum {
     HTTP_GZIP_MIN = 4096,
     HTTP_STREAM_LOW = 256 * 1024,   /* http_stream_write says "wait" above this */
     HTTP_STREAM_MAX = 1024 * 1024,  /* a stream whose handler does not wait is cut above this */
+    HTTP_OUT_WATCH = 64 * 1024,     /* unread output above this is watched for progress */
+    HTTP_BODIES_MAX = 256 * 1024 * 1024, /* bodies that one worker holds at once; then 503 */
     HTTP_QUEUE_MAX = 256 * 1024,    /* unread answers on a connection before its next request is looked at */
     HTTP_SCRATCH_KEEP = 256 * 1024, /* scratch memory kept between answers */
 };
@@ -51,6 +53,7 @@ struct http_local {
     unsigned number;
     const struct net_limits *limits;
     size_t n_owed;
+    size_t n_body_bytes;        /* held by requests */
     struct http_conn *ready;    /* answered, with input waiting; served by http_local_turn */
     struct buf scratch, head, problem, zipped;
     struct gzip *gzip;
@@ -78,16 +81,16 @@ struct http_conn {
     struct head_guard guard;
     int64_t deadline;           /* monotonic ms; 0 = none */
     int64_t timer_at;           /* when the connection's timer fires; 0 = not running */
-    uint64_t window_bytes;      /* body bytes since the deadline was set */
+    uint64_t window_bytes;      /* body bytes since the deadline was set; or the output that was queued then */
     uint8_t state;              /* enum conn_state */
-    uint8_t is_gone, is_eof, is_draining, is_tls, is_running, is_paused;
+    uint8_t is_gone, is_eof, is_draining, is_tls, is_running, is_paused, is_watching_output;
     char peer[46];
 };
 
 /* A header of the answer, in request memory. */
 struct extra_header {
     struct extra_header *next;
-    uint16_t len;
+    uint32_t len;
     char text[]; /* "Name: value\r\n" */
 };
 
@@ -156,6 +159,7 @@ void conn_answered(struct http_req *r); /* the answer of r is complete; r may be
 int conn_is_unwanted(const struct http_conn *c); /* the peer is gone or leaves, or the server does */
 void conn_later(struct http_conn *c);   /* look at the connection at the end of this turn */
 void conn_set_deadline(struct http_conn *c, int64_t delay_ms); /* 0 = none */
+void conn_watch_output(struct http_conn *c); /* from now on the peer must take some of what is queued in each window */
 
 /* dispatch.c */
 /* The head of c->req is complete: find its route, refuse what can be refused before the body. */

@@ -50,6 +50,13 @@ struct http_req *req_new(struct http_conn *c, struct slice head, const struct he
     return r;
 }
 
+static void free_body(struct http_req *r)
+{
+    r->conn->l->n_body_bytes -= r->body.len;
+    buf_fini(&r->body);
+    buf_init(&r->body);
+}
+
 void req_free(struct http_req *r)
 {
     while (r->chunks != NULL) {
@@ -57,7 +64,7 @@ void req_free(struct http_req *r)
         mem_free(r->chunks);
         r->chunks = next;
     }
-    buf_fini(&r->body);
+    free_body(r);
     mem_free(r);
 }
 
@@ -88,6 +95,7 @@ void req_body_append(struct http_req *r, const uint8_t *p, size_t len)
     r->conn->window_bytes += len;
     if (!r->is_discarding) {
         buf_append(&r->body, p, len);
+        r->conn->l->n_body_bytes += len;
     }
 }
 
@@ -232,6 +240,5 @@ int http_is_gone(const struct http_req *r)
 
 void http_park(struct http_req *r)
 {
-    buf_fini(&r->body);
-    buf_init(&r->body);
+    free_body(r);
 }

@@ -53,9 +53,8 @@ static int check_room(struct http_req *r)
     }
     if (queued > HTTP_STREAM_MAX) {
         c->ops->abort(c->io);
-    } else if (c->deadline == 0) {
-        c->window_bytes = queued + 1;
-        conn_set_deadline(c, c->l->limits->body_timeout_ms);
+    } else {
+        conn_watch_output(c);
     }
     return 0;
 }

@@ -32,7 +32,8 @@ struct net_conn {
     struct worker_timer timer;
     struct buf out;
     uint32_t source;
-    uint32_t lingered;
+    uint32_t lingered;    /* bytes read and thrown away at the end */
+    size_t last_queued;   /* when the timer was started */
     uint8_t phase; /* enum net_phase */
     uint8_t is_broken, is_eof, is_reading, is_in_handshake, is_tls_unread;
     char peer[46];
@@ -285,9 +286,23 @@ static void io_write(void *io, const struct slice *parts, size_t n)
     }
 }
 
+/* The last answers are on their way out: the peer has to take some of them in each window. */
 static void on_stuck(struct worker_timer *t)
 {
-    destroy(CONTAINER_OF(t, struct net_conn, timer));
+    struct net_conn *c = CONTAINER_OF(t, struct net_conn, timer);
+    if (queued(c) >= c->last_queued) {
+        destroy(c);
+        return;
+    }
+    c->last_queued = queued(c);
+    worker_timer_start(c->w, t, c->w->all->limits.body_timeout_ms);
+}
+
+static void on_handshake_late(struct worker_timer *t)
+{
+    struct net_conn *c = CONTAINER_OF(t, struct net_conn, timer);
+    net_count(&c->w->n.tls_failures, 1);
+    destroy(c);
 }
 
 static void io_close(void *io)
@@ -299,6 +314,7 @@ static void io_close(void *io)
             tls_close(c->tls);
         }
         c->phase = NET_CLOSING;
+        c->last_queued = queued(c);
         c->timer.fire = on_stuck;
         worker_timer_start(c->w, &c->timer, c->w->all->limits.body_timeout_ms);
         mark_dirty(c);
@@ -532,7 +548,7 @@ void net_conn_open(struct listener *l, int fd, const struct sockaddr_storage *pe
         c->is_tls_unread = 1;
         c->is_in_handshake = 1;
         w->n_handshakes++;
-        c->timer.fire = on_stuck;
+        c->timer.fire = on_handshake_late;
         worker_timer_start(w, &c->timer, w->all->limits.tls_timeout_ms);
     }
     start_reading(c);

@@ -184,9 +184,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         socklen_t len = sizeof(peer);
         int fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
+            l->is_rest_told = 0;
             take(l, fd, &peer);
         } else if (is_out_of_files(errno)) {
-            log_warn("net", "no descriptors left for new connections");
+            if (!l->is_rest_told) {
+                log_warn("net", "no descriptors left for new connections");
+            }
+            l->is_rest_told = 1;
             (void)uv_poll_stop(&l->poll);
             l->rest.fire = on_rested;
             worker_timer_start(l->w, &l->rest, NET_REST_MS);

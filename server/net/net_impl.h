@@ -48,6 +48,7 @@ struct listener {
     int is_open;             /* poll is initialised */
     struct tls_context *tls; /* NULL = plain */
     struct worker_timer rest;
+    int is_rest_told;        /* logged once, not at each try */
 };
 /* Gives an fd that listens. Sockets that are not shared find out whether somebody else has the port. */
 int listen_bind(const struct sockaddr_storage *a, int is_shared, struct err *e, int *out_fd);

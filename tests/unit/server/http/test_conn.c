@@ -447,8 +447,6 @@ static void a_stalled_stream_is_cut(void **state)
     sans_io_text(&w->io, GET("/stream"));
     w->io.queued = 300 * 1024;
     (void)http_stream_write(w->held[0], SLICE_LIT("x"));
-    fire_at(w, now_ms + 30000);
-    assert_int_equal(w->io.n_aborted, 0); /* the first look only takes the measure */
     w->io.queued = 299 * 1024;
     fire_at(w, now_ms + 30000);
     assert_int_equal(w->io.n_aborted, 0);
@@ -456,6 +454,35 @@ static void a_stalled_stream_is_cut(void **state)
     assert_int_equal(w->io.n_aborted, 1);
     sans_io_gone(&w->io);
     http_stream_end(w->held[0]);
+}
+
+static void an_answer_that_is_read_slowly_is_not_cut(void **state)
+{
+    struct world *w = *state;
+    sans_io_text(&w->io, GET("/hold"));
+    w->io.queued = 100 * 1024; /* as if the answer did not go out */
+    answer(w, 0, "x");
+    fire_at(w, now_ms + 29999);
+    assert_int_equal(w->io.n_aborted, 0);
+    w->io.queued = 99 * 1024;
+    fire_at(w, now_ms + 1);
+    assert_int_equal(w->io.n_aborted, 0);
+    w->io.queued = 0;
+    fire_at(w, now_ms + 30000); /* all taken: an idle connection like others */
+    assert_int_equal(w->io.n_aborted, 0);
+    fire_at(w, now_ms + 300000);
+    assert_int_equal(w->io.n_closed, 1);
+    assert_int_equal(w->io.n_aborted, 0);
+}
+
+static void an_answer_that_nobody_reads_at_all_is_cut(void **state)
+{
+    struct world *w = *state;
+    sans_io_text(&w->io, GET("/hold"));
+    w->io.queued = 100 * 1024;
+    answer(w, 0, "x");
+    fire_at(w, now_ms + 30000);
+    assert_int_equal(w->io.n_aborted, 1);
 }
 
 static void a_stream_cut_by_its_handler_has_no_last_chunk(void **state)
@@ -545,6 +572,8 @@ int main(void)
         T(a_stream_for_head_has_no_body),
         T(a_stream_waits_for_its_peer),
         T(a_stalled_stream_is_cut),
+        T(an_answer_that_is_read_slowly_is_not_cut),
+        T(an_answer_that_nobody_reads_at_all_is_cut),
         T(a_stream_cut_by_its_handler_has_no_last_chunk),
         T(a_waiting_stream_goes_on_when_the_client_is_gone),
         T(a_stream_that_ends_while_draining_closes),

@@ -15,7 +15,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -504,6 +506,57 @@ static void a_source_has_its_limit(void **state)
     stop(w);
 }
 
+static void there_is_a_cap_on_all_connections(void **state)
+{
+    (void)state;
+    struct world *w = start_with(2, (struct net_limits){.connections = 3, .connections_per_source = 100});
+    int fds[3];
+    for (int i = 0; i < 3; i++) {
+        fds[i] = dial(w);
+        send_text(fds[i], GET("/hello"));
+        expect_answer(fds[i], "200 OK", "hello");
+    }
+    expect_end(dial(w), "");
+    struct net_stats s;
+    workers_stats(w->workers, &s);
+    assert_int_equal(s.connections, 3);
+    assert_int_equal(s.refused, 1);
+    for (int i = 0; i < 3; i++) {
+        close(fds[i]);
+    }
+    stop(w);
+}
+
+/* Clients wait in the queue of the socket while no descriptor is free, and are served afterwards; the worker does not spin meanwhile. */
+static void no_free_descriptor(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    struct rlimit before;
+    int fd = dial(w);
+    send_text(fd, GET("/hello"));
+    expect_answer(fd, "200 OK", "hello");
+    int second = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in a;
+    socklen_t len = sizeof(a);
+    assert_int_equal(getpeername(fd, (struct sockaddr *)&a, &len), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(connect(second, (struct sockaddr *)&a, len), 0);
+    send_text(second, GET_CLOSE("/hello"));
+    clock_t cpu = clock();
+    usleep(250000);
+    cpu = clock() - cpu;
+    send_text(fd, GET("/hello")); /* others go on */
+    expect_answer(fd, "200 OK", "hello");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    expect_end(second, "hello");
+    assert_true(cpu < CLOCKS_PER_SEC / 10);
+    close(fd);
+    stop(w);
+}
+
 static void timeouts_reach_the_socket(void **state)
 {
     (void)state;
@@ -575,6 +628,8 @@ int main(void)
         cmocka_unit_test(draining_answers_parked_requests_and_refuses_new_ones),
         cmocka_unit_test(stopping_cuts_what_does_not_end),
         cmocka_unit_test(a_source_has_its_limit),
+        cmocka_unit_test(there_is_a_cap_on_all_connections),
+        cmocka_unit_test(no_free_descriptor),
         cmocka_unit_test(timeouts_reach_the_socket),
         cmocka_unit_test(a_port_in_use_is_an_error),
         cmocka_unit_test(accepted_sockets_do_not_delay),
