@@ -168,3 +168,9 @@ void replica_member_add(struct replica *r, const struct replica_member *m, mu_no
 void replica_member_remove(struct replica *r, mu_node_id id, replica_done_cb cb, void *arg);
 
 mu_node_id replica_id_of(const char *name);
+
+/* Restoring a snapshot into a new cluster, before replica_open, with nothing of a log on disk: the configuration of its first members,
+ * as a REPLICA_CHANGE holds it (the same bytes on every member), and a log that begins behind entry `index` of `term`. */
+struct buf;
+void replica_members_encode(const struct replica_member *members, size_t n, struct buf *out);
+int replica_seed(struct disk *d, uint64_t segment_bytes, mu_index index, mu_term term, struct err *e);

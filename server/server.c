@@ -118,6 +118,17 @@ static int start_core(struct server *s, struct err *e)
         return rc;
     }
     fill_core(s, &o);
+    const char *restore = s->settings->conf.restore;
+    if (restore[0] != '\0' && !s->dir.is_fresh) {
+        log_info("server", "the data directory is in use already: nothing is restored");
+        restore = "";
+    }
+    if (restore[0] != '\0') {
+        /* The mark comes last: a directory that was filled half is not taken for a whole one. */
+        o.restore = restore;
+        rc = core_start(&o, &s->context.core, e);
+        return rc != 0 ? rc : datadir_mark(&s->dir, s->settings->conf.name, e);
+    }
     if (s->dir.is_fresh && (rc = datadir_mark(&s->dir, s->settings->conf.name, e)) != 0) {
         return rc;
     }

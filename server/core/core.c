@@ -393,6 +393,9 @@ static int open_all(struct core *c, struct err *e)
     if ((rc = open_store(c, e)) != 0) {
         return rc;
     }
+    if (c->options.restore != NULL && (rc = core_restore(c, e)) != 0) {
+        return err_wrap(e, "restoring %s", c->options.restore);
+    }
     struct replica_machine m;
     core_machine(c, &m);
     c->options.replica.loop = &c->loop;

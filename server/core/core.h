@@ -14,6 +14,7 @@ struct core;
 struct core_options {
     const char *data_dir;              /* absolute; exists, locked, ours */
     struct replica_options replica;    /* loop and disk are filled in here */
+    const char *restore;               /* snapshot file that fills an empty data directory; NULL = none */
     uint64_t store_max_bytes;          /* 0 = store's default */
     int64_t config_keep_ms;            /* history kept at least this long; 0 = 30 days */
     uint32_t config_keep_versions;     /* and at least this many versions; 0 = 100 */

@@ -82,6 +82,8 @@ void core_propose_own(struct core *c, const struct command *cmd, int is_local_on
 void core_machine(struct core *c, struct replica_machine *out);
 /* Write a snapshot on a pool thread; for the replica, or for an administrator (then it is answered). */
 void core_snapshot(struct core *c, const char *path, struct core_admin *admin);
+/* Fill the empty store from options.restore and make log and snapshot fit it: every first member does the same and gets the same. */
+int core_restore(struct core *c, struct err *e);
 /* The first leader ever gives the cluster its id. */
 void core_init_cluster(struct core *c);
 

@@ -8,7 +8,7 @@
 static void apply_cluster_init(struct apply *a, const struct command *c, struct command_result *r)
 {
     static const uint8_t none[16];
-    if (memcmp(a->meta->cluster_id, none, sizeof(none)) != 0) {
+    if (c->type == CMD_CLUSTER_INIT && memcmp(a->meta->cluster_id, none, sizeof(none)) != 0) {
         r->code = MU_E_EXISTS;
         return;
     }
@@ -17,19 +17,14 @@ static void apply_cluster_init(struct apply *a, const struct command *c, struct 
 }
 
 static const apply_fn apply_table[] = {
-    [CMD_CONFIG_PUT] = apply_config_put,
-    [CMD_CONFIG_DELETE] = apply_config_delete,
-    [CMD_INSTANCE_PUT] = apply_instance_put,
-    [CMD_INSTANCE_DELETE] = apply_instance_delete,
-    [CMD_INSTANCE_HEALTH] = apply_instance_health,
-    [CMD_LEASE_GRANT] = apply_lease_grant,
-    [CMD_LEASE_REVOKE] = apply_lease_revoke,
-    [CMD_LEASE_OVERDUE] = apply_lease_steps,
-    [CMD_LEASE_END] = apply_lease_steps,
-    [CMD_LEASE_REVIVE] = apply_lease_steps,
-    [CMD_LEASE_CHECKPOINT] = apply_lease_steps,
-    [CMD_COMPACT] = apply_compact,
+    [CMD_CONFIG_PUT] = apply_config_put,           [CMD_CONFIG_DELETE] = apply_config_delete,
+    [CMD_INSTANCE_PUT] = apply_instance_put,       [CMD_INSTANCE_DELETE] = apply_instance_delete,
+    [CMD_INSTANCE_HEALTH] = apply_instance_health, [CMD_LEASE_GRANT] = apply_lease_grant,
+    [CMD_LEASE_REVOKE] = apply_lease_revoke,       [CMD_LEASE_OVERDUE] = apply_lease_steps,
+    [CMD_LEASE_END] = apply_lease_steps,           [CMD_LEASE_REVIVE] = apply_lease_steps,
+    [CMD_LEASE_CHECKPOINT] = apply_lease_steps,    [CMD_COMPACT] = apply_compact,
     [CMD_CLUSTER_INIT] = apply_cluster_init,
+    [CMD_CLUSTER_RESTORE] = apply_cluster_init,
 };
 
 struct apply *apply_new(uint32_t request_limit)
@@ -41,7 +36,8 @@ struct apply *apply_new(uint32_t request_limit)
 
 void apply_free(struct apply *a)
 {
-    struct buf *scratch[] = {&a->key, &a->service_key, &a->lease_key, &a->row, &a->stored_lease, &a->compact.key, &a->change_keys};
+    struct buf *scratch[] = {&a->key,          &a->service_key, &a->lease_key,  &a->row,
+                             &a->stored_lease, &a->compact.key, &a->change_keys};
     for (size_t i = 0; i < N_ELEMENTS(scratch); i++) {
         buf_fini(scratch[i]);
     }

@@ -3,7 +3,8 @@
 
 #include "base/wire.h"
 
-/* Bytes: docs/formats.md#commands. One encoder and one decoder per type, found by number in a table. */
+/* Bytes: docs/formats.md#commands. One encoder and one decoder per type, found by number in a
+ * table. */
 enum { COMMAND_VERSION = 1, FLAG_REQUEST_ID = 1, HEADER_SIZE = 12, TEXT_MAX = 64 * 1024 };
 
 typedef void (*encode_fn)(struct buf *out, const struct command *c);
@@ -268,6 +269,7 @@ static const struct codec {
     [CMD_LEASE_CHECKPOINT] = {encode_lease_steps, decode_lease_steps},
     [CMD_COMPACT] = {encode_compact, decode_compact},
     [CMD_CLUSTER_INIT] = {encode_cluster_init, decode_cluster_init},
+    [CMD_CLUSTER_RESTORE] = {encode_cluster_init, decode_cluster_init},
 };
 
 void command_encode(struct buf *out, const struct command *c)

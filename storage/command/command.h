@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands: every write of every face, as one typed value with one codec. Bytes: docs/formats.md#commands; golden files freeze them.
+/* Commands: every write of every face, as one typed value with one codec. Bytes:
+ * docs/formats.md#commands; golden files freeze them.
  *
- * Layout of an encoded command: version u8 = 1, type u8, flags u8, 0 u8, wall_ms i64 (stamped by the proposing
- * leader at offset 4), then 16 bytes of request id when flag 1 is set, then the body. Numbers are never reused. */
+ * Layout of an encoded command: version u8 = 1, type u8, flags u8, 0 u8, wall_ms i64 (stamped by
+ * the proposing leader at offset 4), then 16 bytes of request id when flag 1 is set, then the body.
+ * Numbers are never reused. */
 #pragma once
 
 #include "base/err.h"
@@ -17,12 +19,14 @@ enum command_type {
     CMD_INSTANCE_HEALTH = 5,
     CMD_LEASE_GRANT = 6,
     CMD_LEASE_REVOKE = 7,
-    CMD_LEASE_OVERDUE = 8,  /* ttl passed */
-    CMD_LEASE_END = 9,      /* time to remove passed */
-    CMD_LEASE_REVIVE = 10,  /* keep-alive of an overdue lease */
+    CMD_LEASE_OVERDUE = 8, /* ttl passed */
+    CMD_LEASE_END = 9,     /* time to remove passed */
+    CMD_LEASE_REVIVE = 10, /* keep-alive of an overdue lease */
     CMD_LEASE_CHECKPOINT = 11,
     CMD_COMPACT = 12,
-    CMD_CLUSTER_INIT = 13,  /* cluster id, proposed once by the first leader */
+    CMD_CLUSTER_INIT = 13,
+    CMD_CLUSTER_RESTORE = 14, /* new cluster id over an old one: applied while restoring, never proposed */
+    /* cluster id, proposed once by the first leader */
 };
 
 enum { COMMAND_STAMP_OFFSET = 4, COMMAND_LEASES_MAX = 1024, COMMAND_SIZE_MAX = 12 * 1024 * 1024 };
@@ -44,14 +48,15 @@ struct cmd_config_delete {
 };
 
 /* Register or replace. The row's meta, is_healthy (unless keep_health) and output are set by apply.
- * With ttl_ms > 0 a lease is made (id = lease_id, drawn by the proposer) unless the instance has one already. */
+ * With ttl_ms > 0 a lease is made (id = lease_id, drawn by the proposer) unless the instance has
+ * one already. */
 struct cmd_instance_put {
     struct instance_name name;
-    struct instance_row row;  /* meta.lease: an existing lease to bind to, or 0 */
-    mu_lease_id lease_id;     /* for ttl */
+    struct instance_row row; /* meta.lease: an existing lease to bind to, or 0 */
+    mu_lease_id lease_id;    /* for ttl */
     enum cas_mode cas;
     mu_rev expect;
-    int set_health;           /* 1: row.is_healthy is an order (PATCH) */
+    int set_health; /* 1: row.is_healthy is an order (PATCH) */
 };
 
 struct cmd_instance_delete {
@@ -78,7 +83,7 @@ struct cmd_lease_revoke {
 
 struct lease_step {
     mu_lease_id id;
-    uint64_t generation; /* as seen; apply skips the lease when it moved */
+    uint64_t generation;  /* as seen; apply skips the lease when it moved */
     int64_t remaining_ms; /* checkpoint only */
 };
 
@@ -88,9 +93,9 @@ struct cmd_lease_steps { /* OVERDUE, END, REVIVE, CHECKPOINT */
 };
 
 struct cmd_compact {
-    uint8_t space;         /* SPACE_CONFIG or SPACE_INSTANCE (with services) */
-    int64_t before_ms;     /* versions superseded before this wall time go */
-    uint32_t keep_versions;/* but this many newest of each key stay */
+    uint8_t space;          /* SPACE_CONFIG or SPACE_INSTANCE (with services) */
+    int64_t before_ms;      /* versions superseded before this wall time go */
+    uint32_t keep_versions; /* but this many newest of each key stay */
 };
 
 struct cmd_cluster_init {
@@ -120,18 +125,19 @@ void command_encode(struct buf *out, const struct command *c);
 /* Slices in *out borrow from s. MU_E_FORMAT for anything malformed, too long or unknown. */
 int command_decode(struct slice s, struct command *out);
 
-/* What a command came to; the same on every node, sent back to the node that forwarded it, kept for request ids. */
+/* What a command came to; the same on every node, sent back to the node that forwarded it, kept for
+ * request ids. */
 struct command_result {
-    int code;            /* 0 or MU_E_*: a refused compare is a result, not a failure */
-    mu_rev revision;     /* store revision after the command */
-    mu_rev mod_rev;      /* of the row concerned (on REVISION_MISMATCH / EXISTS: what it is now) */
+    int code;        /* 0 or MU_E_*: a refused compare is a result, not a failure */
+    mu_rev revision; /* store revision after the command */
+    mu_rev mod_rev;  /* of the row concerned (on REVISION_MISMATCH / EXISTS: what it is now) */
     mu_rev create_rev;
     uint64_t version;
     mu_lease_id lease;
     int64_t ttl_ms;
     int is_created;
-    int is_changed;      /* 0: nothing changed (repeated registration) */
-    int is_duplicate;    /* request id seen before: this is the first one's result */
+    int is_changed;   /* 0: nothing changed (repeated registration) */
+    int is_duplicate; /* request id seen before: this is the first one's result */
 };
 
 enum { COMMAND_RESULT_SIZE = 68 };

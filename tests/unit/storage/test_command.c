@@ -7,17 +7,23 @@
 
 /* ---- one command of each type ---- */
 
-#define CONST_SLICE(s) {(const uint8_t *)(s), sizeof(s) - 1}
-static const struct config_name config = {CONST_SLICE("public"), CONST_SLICE("app"), CONST_SLICE("db/url")};
-static const struct instance_name instance = {CONST_SLICE("public"), CONST_SLICE("DEFAULT_GROUP"), CONST_SLICE("web"),
-                                              CONST_SLICE("DEFAULT"), CONST_SLICE("web-1")};
-enum { N_TYPES = CMD_CLUSTER_INIT };
+#define CONST_SLICE(s)                      \
+    {                                       \
+        (const uint8_t *)(s), sizeof(s) - 1 \
+    }
+static const struct config_name config = {CONST_SLICE("public"), CONST_SLICE("app"),
+                                          CONST_SLICE("db/url")};
+static const struct instance_name instance = {CONST_SLICE("public"), CONST_SLICE("DEFAULT_GROUP"),
+                                              CONST_SLICE("web"), CONST_SLICE("DEFAULT"),
+                                              CONST_SLICE("web-1")};
+enum { N_TYPES = CMD_CLUSTER_RESTORE };
 
 static void fill_instance_put(struct cmd_instance_put *m)
 {
     static const uint8_t tags[] = {1, 0, 1, 0, 0, 0, 'a'};
     static const uint8_t metadata[] = {1, 0, 1, 0, 0, 0, 'k', 1, 0, 0, 0, 'v'};
-    *m = (struct cmd_instance_put){.name = instance, .lease_id = 0x99, .cas = CAS_REVISION, .expect = 12, .set_health = 1};
+    *m = (struct cmd_instance_put){
+        .name = instance, .lease_id = 0x99, .cas = CAS_REVISION, .expect = 12, .set_health = 1};
     m->row = (struct instance_row){
         .address = LIT("10.0.0.7"),
         .port = 8080,
@@ -47,21 +53,41 @@ static void fill(struct command *c, enum command_type type)
     c->wall_ms = 1700000000123;
     switch (type) {
     case CMD_CONFIG_PUT:
-        c->u.config_put = (struct cmd_config_put){config, LIT("postgres://"), LIT("text/plain"), LIT("where"), LIT("x,y"),
-                                                  LIT("ann"), LIT("first"), {1, 2, 3}, CAS_ABSENT, 0};
+        c->u.config_put = (struct cmd_config_put){
+            config,     LIT("postgres://"), LIT("text/plain"), LIT("where"), LIT("x,y"),
+            LIT("ann"), LIT("first"),       {1, 2, 3},         CAS_ABSENT,   0};
         break;
-    case CMD_CONFIG_DELETE: c->u.config_delete = (struct cmd_config_delete){config, CAS_REVISION, 77}; break;
-    case CMD_INSTANCE_PUT: fill_instance_put(&c->u.instance_put); break;
-    case CMD_INSTANCE_DELETE: c->u.instance_delete = (struct cmd_instance_delete){instance, 10}; break;
-    case CMD_INSTANCE_HEALTH: c->u.instance_health = (struct cmd_instance_health){instance, 10, 1, LIT("HTTP 200")}; break;
-    case CMD_LEASE_GRANT: c->u.lease_grant = (struct cmd_lease_grant){0x4d2, 15000}; break;
-    case CMD_LEASE_REVOKE: c->u.lease_revoke.id = 0x4d2; break;
+    case CMD_CONFIG_DELETE:
+        c->u.config_delete = (struct cmd_config_delete){config, CAS_REVISION, 77};
+        break;
+    case CMD_INSTANCE_PUT:
+        fill_instance_put(&c->u.instance_put);
+        break;
+    case CMD_INSTANCE_DELETE:
+        c->u.instance_delete = (struct cmd_instance_delete){instance, 10};
+        break;
+    case CMD_INSTANCE_HEALTH:
+        c->u.instance_health = (struct cmd_instance_health){instance, 10, 1, LIT("HTTP 200")};
+        break;
+    case CMD_LEASE_GRANT:
+        c->u.lease_grant = (struct cmd_lease_grant){0x4d2, 15000};
+        break;
+    case CMD_LEASE_REVOKE:
+        c->u.lease_revoke.id = 0x4d2;
+        break;
     case CMD_LEASE_OVERDUE:
     case CMD_LEASE_END:
     case CMD_LEASE_REVIVE:
-    case CMD_LEASE_CHECKPOINT: fill_steps(&c->u.lease_steps); break;
-    case CMD_COMPACT: c->u.compact = (struct cmd_compact){SPACE_CONFIG, 1690000000000, 100}; break;
-    case CMD_CLUSTER_INIT: memset(c->u.cluster_init.cluster_id, 0xc1, 16); break;
+    case CMD_LEASE_CHECKPOINT:
+        fill_steps(&c->u.lease_steps);
+        break;
+    case CMD_COMPACT:
+        c->u.compact = (struct cmd_compact){SPACE_CONFIG, 1690000000000, 100};
+        break;
+    case CMD_CLUSTER_RESTORE:
+    case CMD_CLUSTER_INIT:
+        memset(c->u.cluster_init.cluster_id, 0xc1, 16);
+        break;
     }
     if (type == CMD_CONFIG_PUT || type == CMD_LEASE_GRANT) {
         c->has_request_id = 1;
@@ -70,13 +96,20 @@ static void fill(struct command *c, enum command_type type)
 }
 
 static const char *const names[] = {
-    [CMD_CONFIG_PUT] = "config_put",           [CMD_CONFIG_DELETE] = "config_delete",
-    [CMD_INSTANCE_PUT] = "instance_put",       [CMD_INSTANCE_DELETE] = "instance_delete",
-    [CMD_INSTANCE_HEALTH] = "instance_health", [CMD_LEASE_GRANT] = "lease_grant",
-    [CMD_LEASE_REVOKE] = "lease_revoke",       [CMD_LEASE_OVERDUE] = "lease_overdue",
-    [CMD_LEASE_END] = "lease_end",             [CMD_LEASE_REVIVE] = "lease_revive",
-    [CMD_LEASE_CHECKPOINT] = "lease_checkpoint", [CMD_COMPACT] = "compact",
+    [CMD_CONFIG_PUT] = "config_put",
+    [CMD_CONFIG_DELETE] = "config_delete",
+    [CMD_INSTANCE_PUT] = "instance_put",
+    [CMD_INSTANCE_DELETE] = "instance_delete",
+    [CMD_INSTANCE_HEALTH] = "instance_health",
+    [CMD_LEASE_GRANT] = "lease_grant",
+    [CMD_LEASE_REVOKE] = "lease_revoke",
+    [CMD_LEASE_OVERDUE] = "lease_overdue",
+    [CMD_LEASE_END] = "lease_end",
+    [CMD_LEASE_REVIVE] = "lease_revive",
+    [CMD_LEASE_CHECKPOINT] = "lease_checkpoint",
+    [CMD_COMPACT] = "compact",
     [CMD_CLUSTER_INIT] = "cluster_init",
+    [CMD_CLUSTER_RESTORE] = "cluster_restore",
 };
 
 static struct command one, two; /* large */
@@ -129,8 +162,10 @@ static void test_fields(void **state)
     assert_int_equal(0, command_decode(buf_slice(&b), &two));
     const struct cmd_instance_put *m = &two.u.instance_put;
     assert_true(slice_eq(m->name.id, LIT("web-1")) && slice_eq(m->name.cluster, LIT("DEFAULT")));
-    assert_true(m->row.meta.lease == 0x4d2 && m->lease_id == 0x99 && m->cas == CAS_REVISION && m->expect == 12);
-    assert_true(m->row.weight == 2.5 && m->row.port == 8080 && m->row.check.type == CHECK_TCP && m->row.check.failures == 3);
+    assert_true(m->row.meta.lease == 0x4d2 && m->lease_id == 0x99 && m->cas == CAS_REVISION &&
+                m->expect == 12);
+    assert_true(m->row.weight == 2.5 && m->row.port == 8080 && m->row.check.type == CHECK_TCP &&
+                m->row.check.failures == 3);
     assert_true(m->row.is_healthy && m->set_health && m->row.remove_after_ms == 30000);
     buf_fini(&b);
 }
@@ -185,12 +220,12 @@ static void test_refuses_unknown_head(void **state)
     buf_init(&b);
     fill(&one, CMD_LEASE_REVOKE);
     command_encode(&b, &one);
-    expect_bad_byte(&b, 0, 2);              /* version */
-    expect_bad_byte(&b, 1, 0);              /* type */
+    expect_bad_byte(&b, 0, 2); /* version */
+    expect_bad_byte(&b, 1, 0); /* type */
     expect_bad_byte(&b, 1, N_TYPES + 1);
     expect_bad_byte(&b, 1, 255);
-    expect_bad_byte(&b, 2, 2);              /* flags */
-    expect_bad_byte(&b, 3, 1);              /* reserved */
+    expect_bad_byte(&b, 2, 2); /* flags */
+    expect_bad_byte(&b, 3, 1); /* reserved */
     buf_fini(&b);
 }
 
@@ -265,8 +300,10 @@ static void test_result(void **state)
     command_result_encode(b, &in);
     kit_golden("result_v1", slice_of(b, sizeof(b)));
     assert_int_equal(0, command_result_decode(slice_of(b, sizeof(b)), &out));
-    assert_true(out.code == in.code && out.revision == 100 && out.mod_rev == 90 && out.create_rev == 80 && out.version == 7);
-    assert_true(out.lease == 0x4d2 && out.ttl_ms == 15000 && out.is_created && !out.is_changed && out.is_duplicate);
+    assert_true(out.code == in.code && out.revision == 100 && out.mod_rev == 90 &&
+                out.create_rev == 80 && out.version == 7);
+    assert_true(out.lease == 0x4d2 && out.ttl_ms == 15000 && out.is_created && !out.is_changed &&
+                out.is_duplicate);
     assert_int_equal(MU_E_FORMAT, command_result_decode(slice_of(b, sizeof(b) - 1), &out));
     b[0] = 2;
     assert_int_equal(MU_E_FORMAT, command_result_decode(slice_of(b, sizeof(b)), &out));
@@ -289,6 +326,7 @@ static void test_numbers_are_frozen(void **state)
     assert_int_equal(11, CMD_LEASE_CHECKPOINT);
     assert_int_equal(12, CMD_COMPACT);
     assert_int_equal(13, CMD_CLUSTER_INIT);
+    assert_int_equal(14, CMD_CLUSTER_RESTORE);
 }
 
 int main(void)
