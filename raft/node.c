@@ -230,6 +230,7 @@ int node_step(struct node *n, struct raft_event *e)
     memset(&u, 0, sizeof(u));
     e->time = (raft_time)n->now;
     e->capacity = 0;
+    node_check_event(n, e);
     int rv = raft_step(&n->raft, e, &u);
     if (rv != 0) {
         if (e->type != RAFT_SUBMIT && e->type != RAFT_TRANSFER) {

@@ -200,6 +200,37 @@ int node_guard_in(struct node *n, mu_node_id from, struct message *m)
     }
 }
 
+/* What the engine takes for granted, and checks only in a build that nobody ships. */
+void node_check_event(const struct node *n, const struct raft_event *e)
+{
+    const struct raft *r = &n->raft;
+    const struct raft_message *m = e->type == RAFT_RECEIVE ? e->receive.message : NULL;
+    MU_INVARIANT((int64_t)e->time >= (int64_t)r->now);
+    switch (e->type) {
+    case RAFT_RECEIVE:
+        if (m->type == RAFT_APPEND_ENTRIES_RESULT && node_state(n) == NODE_LEADER && m->append_entries_result.term == n->term &&
+            m->append_entries_result.rejected > 0) {
+            MU_INVARIANT(m->append_entries_result.rejected > node_match(n, m->server_id)); /* G2 */
+        }
+        if (m->type == RAFT_APPEND_ENTRIES && m->append_entries.term >= n->term && !n->is_installing) {
+            MU_INVARIANT(m->append_entries.prev_log_index >= n->commit || wal_term(n->o.wal, n->commit) == 0); /* G1 */
+        }
+        MU_INVARIANT(m->type != RAFT_INSTALL_SNAPSHOT || !r->snapshot.installing);
+        break;
+    case RAFT_PERSISTED_ENTRIES:
+        MU_INVARIANT(e->persisted_entries.index > r->last_stored && node_state(n) != NODE_CANDIDATE);
+        break;
+    case RAFT_SUBMIT:
+        MU_INVARIANT(e->submit.n > 0 && e->submit.entries[0].term == n->term && e->submit.entries[0].batch != NULL);
+        break;
+    case RAFT_SNAPSHOT:
+        MU_INVARIANT(e->snapshot.metadata.index > r->trail.snapshot.index && !r->snapshot.installing);
+        break;
+    default:
+        break;
+    }
+}
+
 /* A leader tells how far it has committed without an APPEND. Safe: in the leader's own term our log up to `match` is the leader's, entry by
  * entry, so what it has committed of that is committed here. Not past a pending CHANGE, which the engine must see committed by itself. */
 static void take_hint(struct node *n, mu_node_id from, const struct message *m)

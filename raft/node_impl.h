@@ -62,4 +62,5 @@ void node_tell_conf(struct node *n, mu_index i, struct slice conf);
 void node_guard_append(struct node *n, mu_node_id from, const struct message *m);
 /* 1 when the message must not reach the engine; may change it. */
 int node_guard_in(struct node *n, mu_node_id from, struct message *m);
+void node_check_event(const struct node *n, const struct raft_event *e);
 void node_guard_out(struct node *n, struct message *m, const struct raft_message *rm);

@@ -241,6 +241,9 @@ static void on_prepare(uv_prepare_t *p)
         r->is_dirty = 0;
         turn_once(r);
     }
+    if (r->transport != NULL) {
+        transport_flush(r->transport);
+    }
     if (r->is_dirty || r->is_tick_due) {
         uv_idle_start(&r->idle, on_idle);
     } else {

@@ -152,6 +152,8 @@ static const struct conf *current_conf(const struct replica *r)
 
 static void peer_fini(struct replica *r, struct peer *p)
 {
+    propose_session_lost(r, p->m.id); /* the transport says nothing about those that leave the set */
+    gate_session_lost(r, p->m.id);
     sending_stop(r, p);
     buf_fini(&p->results);
 }
