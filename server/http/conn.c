@@ -269,7 +269,7 @@ static size_t step_length_body(struct http_conn *c, struct slice in)
 static size_t step_body(struct http_conn *c, struct slice in)
 {
     struct http_req *r = c->req;
-    if (c->l->n_body_bytes > HTTP_BODIES_MAX && !r->is_discarding) {
+    if (c->l->n_body_bytes > c->l->limits->held_body_bytes && !r->is_discarding) {
         struct err full = {0};
         (void)err_set(&full, MU_E_OVERLOADED, "too many request bodies at once");
         refuse_body(c, &full);

@@ -19,7 +19,6 @@ enum {
     HTTP_STREAM_LOW = 256 * 1024,   /* http_stream_write says "wait" above this */
     HTTP_STREAM_MAX = 1024 * 1024,  /* a stream whose handler does not wait is cut above this */
     HTTP_OUT_WATCH = 64 * 1024,     /* unread output above this is watched for progress */
-    HTTP_BODIES_MAX = 256 * 1024 * 1024, /* bodies that one worker holds at once; then 503 */
     HTTP_QUEUE_MAX = 256 * 1024,    /* unread answers on a connection before its next request is looked at */
     HTTP_SCRATCH_KEEP = 256 * 1024, /* scratch memory kept between answers */
 };

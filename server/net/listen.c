@@ -143,8 +143,8 @@ static int is_out_of_files(int error)
 
 static void refuse(struct worker *w, int fd)
 {
-    close(fd);
     net_count(&w->n.refused, 1);
+    close(fd);
 }
 
 static void take(struct listener *l, int fd, const struct sockaddr_storage *peer)

@@ -19,11 +19,13 @@ struct listener_options {
     const char *client_ca_file; /* NULL = no client certificates asked for */
 };
 
+/* 0 means the default, which is named. */
 struct net_limits {
     uint32_t connections;            /* in all; 0 = from RLIMIT_NOFILE */
     uint32_t connections_per_source; /* per IP address; 0 = 0.8 of connections on loopback sources, 200 on others */
     uint32_t head_bytes;             /* 16 KiB */
     uint32_t body_bytes;             /* largest of any route; 10 MiB */
+    uint64_t held_body_bytes;        /* bodies that one worker holds at once, 503 beyond; 256 MiB */
     int64_t head_timeout_ms;         /* 10 s from the first byte of a head to its end */
     int64_t body_timeout_ms;         /* 30 s without progress of at least 1 KiB/s */
     int64_t idle_timeout_ms;         /* 5 min between requests */
@@ -45,7 +47,8 @@ int workers_start(const struct workers_options *o, struct workers **out, struct 
 const char *workers_address(const struct workers *w, size_t listener);
 /* Stop accepting; answer what is running with "Connection: close"; call http's drain hook so that parked requests are answered. */
 void workers_drain(struct workers *w);
-/* After drain: wait at most timeout_ms for connections to end, then close them, join the threads, free. Any thread but a worker. */
+/* After drain: wait at most timeout_ms for connections to end, then close them, join the threads, free. Any thread but a worker.
+ * Answers that are still owed are waited for a second more (their makers hold the worker's mailbox); if they do not come the memory stays. */
 void workers_stop(struct workers *w, int64_t timeout_ms);
 /* Load certificates anew for all listeners; on an error the old ones stay. */
 int workers_reload_tls(struct workers *w, struct err *e);

@@ -40,6 +40,7 @@ static void set_limits(struct workers *ws, const struct net_limits *asked)
     static const struct net_limits dflt = {
         .head_bytes = 16 * 1024,
         .body_bytes = 10 * 1024 * 1024,
+        .held_body_bytes = 256 * 1024 * 1024,
         .head_timeout_ms = 10 * 1000,
         .body_timeout_ms = 30 * 1000,
         .idle_timeout_ms = 5 * 60 * 1000,
@@ -51,6 +52,7 @@ static void set_limits(struct workers *ws, const struct net_limits *asked)
     l->connections = asked->connections != 0 && asked->connections < files ? asked->connections : files;
     l->head_bytes = asked->head_bytes != 0 ? asked->head_bytes : dflt.head_bytes;
     l->body_bytes = asked->body_bytes != 0 ? asked->body_bytes : dflt.body_bytes;
+    l->held_body_bytes = asked->held_body_bytes != 0 ? asked->held_body_bytes : dflt.held_body_bytes;
     l->head_timeout_ms = asked->head_timeout_ms > 0 ? asked->head_timeout_ms : dflt.head_timeout_ms;
     l->body_timeout_ms = asked->body_timeout_ms > 0 ? asked->body_timeout_ms : dflt.body_timeout_ms;
     l->idle_timeout_ms = asked->idle_timeout_ms > 0 ? asked->idle_timeout_ms : dflt.idle_timeout_ms;

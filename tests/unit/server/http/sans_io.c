@@ -43,6 +43,7 @@ struct net_limits sans_io_limits(void)
     return (struct net_limits){
         .head_bytes = 16 * 1024,
         .body_bytes = 1024 * 1024,
+        .held_body_bytes = 1000 * 1000,
         .head_timeout_ms = 10000,
         .body_timeout_ms = 30000,
         .idle_timeout_ms = 300000,

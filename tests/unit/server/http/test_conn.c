@@ -544,6 +544,32 @@ static void a_large_body_in_small_reads(void **state)
     expect_has(w, "Content-Length: 200000\r\n");
 }
 
+static void put_kib(struct world *w)
+{
+    static char kib[1024];
+    sans_io_input(&w->io, slice_of(kib, sizeof(kib)));
+}
+
+static void bodies_have_a_bound_together(void **state)
+{
+    struct world *w = *state;
+    static const char head[] = "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10240\r\n\r\n";
+    w->io.limits.held_body_bytes = 2000;
+    sans_io_text(&w->io, head);
+    put_kib(w);
+    put_kib(w);
+    expect_out(w, "");
+    put_kib(w);
+    expect_has(w, "503 Service Unavailable");
+    assert_int_equal(w->io.n_closed, 1);
+    sans_io_gone(&w->io);
+    sans_io_connect(&w->io);
+    sans_io_text(&w->io, head); /* what was held is given back */
+    put_kib(w);
+    put_kib(w);
+    expect_out(w, "");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -578,6 +604,7 @@ int main(void)
         T(a_waiting_stream_goes_on_when_the_client_is_gone),
         T(a_stream_that_ends_while_draining_closes),
         T(chunks_that_are_all_framing_are_refused),
+        T(bodies_have_a_bound_together),
         T(a_large_body_in_small_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
