@@ -1,284 +1,272 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The set of peers, the listener, and the two clocks: a flush before each poll, so that all frames of one loop turn leave
- * in one write, and a tick that dials and ends hand-shakes that take too long. */
+/* The whole of the peer transport: opening, the set of peers, the flush at the end of a turn,
+ * closing.
+ *
+ * Frames that were queued are flushed by transport_flush, by our prepare handle, or - when they
+ * were queued in between, in a later prepare callback - by the next turn's: the idle handle keeps
+ * the loop from sleeping until then. */
 #include "raft/transport.h"
 
-#include <netdb.h>
-#include <stdio.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
+#include "raft/transport_addr.h"
 #include "raft/transport_impl.h"
 
-struct peer *transport_peer_of(const struct transport *t, mu_node_id id)
+/* --- flushing --- */
+
+static void on_idle(uv_idle_t *i)
 {
-    for (struct peer *p = t->peers; p != NULL; p = p->next) {
-        if (p->id == id) {
-            return p;
+    (void)i; /* its being active keeps the loop from sleeping */
+}
+
+void transport_wake(struct transport *t)
+{
+    uv_idle_start(&t->idle, on_idle);
+}
+
+static struct peer_out *next_due(const struct transport *t)
+{
+    struct peer_out *o;
+    LIST_FOREACH (o, &t->outs, entry) {
+        if (o->is_down_due) {
+            return o;
         }
     }
     return NULL;
 }
 
-int transport_is_loopback(const struct sockaddr *a)
+void transport_flush(struct transport *t)
 {
-    if (a->sa_family == AF_INET) {
-        return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
+    struct peer_out *o;
+    struct peer_conn *c;
+    uv_idle_stop(&t->idle);
+    while ((o = next_due(t)) != NULL) {
+        peer_out_tell(o);
     }
-    return a->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
-}
-
-/* --- clocks --- */
-
-static void on_flush(uv_prepare_t *h)
-{
-    struct transport *t = h->data;
-    struct session *next;
-    for (struct session *s = t->sessions; s != NULL; s = next) {
-        next = s->next;
-        if (s->out.len > 0) {
-            session_flush(s);
-        }
+    while ((c = LIST_FIRST(&t->dirty)) != NULL) {
+        peer_conn_flush(c);
     }
 }
 
-static void on_tick(uv_timer_t *h)
+static void on_prepare(uv_prepare_t *p)
 {
-    struct transport *t = h->data;
-    int64_t now = clock_mono_ms();
-    struct session *next;
-    for (struct session *s = t->sessions; s != NULL; s = next) {
-        next = s->next;
-        if (s->state != SESSION_UP && now >= s->deadline_at) {
-            session_close(s, "the hand-shake took too long");
-        }
-    }
-    for (struct peer *p = t->peers; p != NULL; p = p->next) {
-        if (p->out == NULL && now >= p->dial_at) {
-            session_dial(t, p);
-        }
-    }
+    transport_flush(p->data);
 }
 
-static void on_connection(uv_stream_t *h, int status)
+/* --- opening --- */
+
+int transport_is_plain_ok(const struct transport *t, const struct sockaddr *sa)
 {
-    struct transport *t = h->data;
-    if (status == 0 && !t->is_closing) {
-        session_accept(t);
-    }
+    return t->tls != NULL || t->o.allow_plaintext || peer_addr_is_loopback(sa);
 }
 
-/* --- open --- */
-
-static int resolve_listen(const char *listen, struct sockaddr_storage *out, struct err *e)
-{
-    char host[256];
-    const char *colon = strrchr(listen, ':');
-    struct addrinfo *res, hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    size_t n = colon != NULL ? (size_t)(colon - listen) : 0;
-    if (n == 0 || n >= sizeof(host)) {
-        return err_set(e, MU_E_BAD_REQUEST, "peer address %s is not host:port", listen);
-    }
-    int is_v6 = listen[0] == '[';
-    snprintf(host, sizeof(host), "%.*s", (int)(is_v6 ? n - 2 : n), listen + is_v6);
-    int rc = getaddrinfo(host, colon + 1, &hints, &res);
-    if (rc != 0) {
-        return err_set(e, MU_E_BAD_REQUEST, "peer address %s: %s", listen, gai_strerror(rc));
-    }
-    memcpy(out, res->ai_addr, res->ai_addrlen);
-    freeaddrinfo(res);
-    return 0;
-}
-
-static int listen_on(struct transport *t, struct err *e)
-{
-    struct sockaddr_storage a;
-    const struct sockaddr *sa = (const struct sockaddr *)&a;
-    int rc = resolve_listen(t->o.listen, &a, e);
-    if (rc != 0) {
-        return rc;
-    }
-    if (t->tls == NULL && !t->o.allow_plaintext && !transport_is_loopback(sa)) {
-        return err_set(e, MU_E_BAD_REQUEST,
-                       "peer address %s is not a loopback address: give certificates (peer_tls.*) or say --peer-plaintext", t->o.listen);
-    }
-    rc = uv_tcp_bind(&t->listener, sa, 0);
-    if (rc == 0) {
-        rc = uv_listen((uv_stream_t *)&t->listener, 64, on_connection);
-    }
-    return rc == 0 ? 0 : err_set(e, MU_E_IO, "listening for peers on %s: %s", t->o.listen, uv_strerror(rc));
-}
-
-static char *copy_or_null(const char *s)
+static char *copy_of(const char *s)
 {
     return s != NULL ? mem_strdup(s) : NULL;
 }
 
-static int open_tls(struct transport *t, struct err *e)
+static void transport_free(struct transport *t)
 {
-    if (t->o.tls == NULL) {
-        return 0;
+    peer_tls_ctx_unref(t->tls);
+    mem_free((void *)t->o.self_name);
+    mem_free((void *)t->o.listen);
+    mem_free((void *)t->tls_files.cert_file);
+    mem_free((void *)t->tls_files.key_file);
+    mem_free((void *)t->tls_files.ca_file);
+    mem_free(t->scratch);
+    mem_free(t);
+}
+
+static struct transport *transport_new(const struct transport_options *o)
+{
+    struct transport *t = mem_zalloc(sizeof(*t));
+    t->o = *o;
+    t->o.self_name = mem_strdup(o->self_name);
+    t->o.listen = copy_of(o->listen);
+    if (o->tls != NULL) {
+        t->tls_files.cert_file = copy_of(o->tls->cert_file);
+        t->tls_files.key_file = copy_of(o->tls->key_file);
+        t->tls_files.ca_file = copy_of(o->tls->ca_file);
+        t->o.tls = &t->tls_files;
     }
-    t->tls_files = (struct tls_config){copy_or_null(t->o.tls->cert_file), copy_or_null(t->o.tls->key_file), copy_or_null(t->o.tls->ca_file)};
-    t->scratch = mem_alloc(READ_BLOCK);
-    return tls_context_new(&t->tls_files, &t->tls, e);
+    t->run = rnd_u64();
+    t->listen_fd = -1;
+    t->scratch = mem_alloc(PEER_SCRATCH);
+    LIST_INIT(&t->conns);
+    LIST_INIT(&t->dirty);
+    LIST_INIT(&t->outs);
+    TAILQ_INIT(&t->strangers);
+    TAILQ_INIT(&t->ins);
+    return t;
+}
+
+static void start_handles(struct transport *t)
+{
+    uv_prepare_init(t->o.loop, &t->prepare);
+    uv_idle_init(t->o.loop, &t->idle);
+    t->prepare.data = t->idle.data = t;
+    t->n_handles += 2;
+    uv_prepare_start(&t->prepare, on_prepare);
+    uv_unref((uv_handle_t *)&t->prepare); /* what waits keeps the loop, not this */
 }
 
 int transport_open(const struct transport_options *o, struct transport **out, struct err *e)
 {
-    struct transport *t = mem_zalloc(sizeof(*t));
-    t->o = *o;
-    t->self_name = mem_strdup(o->self_name);
-    t->next_number = (uint64_t)clock_wall_ms() << 16; /* rises across restarts */
-    uv_tcp_init(o->loop, &t->listener);
-    uv_prepare_init(o->loop, &t->flush);
-    uv_timer_init(o->loop, &t->tick);
-    t->listener.data = t->flush.data = t->tick.data = t;
-    t->n_open = 3;
-    int rc = open_tls(t, e);
+    MU_INVARIANT(o->self != 0 && strlen(o->self_name) <= PEER_NAME_MAX);
+    struct transport *t = transport_new(o);
+    int rc = o->tls != NULL ? transport_reload_tls(t, e) : 0;
     if (rc == 0 && o->listen != NULL) {
-        rc = listen_on(t, e);
+        rc = peer_in_listen(t, e);
+    }
+    if (rc == 0 && t->listen_fd >= 0) {
+        int uv = peer_in_start(t);
+        if (uv != 0) {
+            close(t->listen_fd);
+            rc = err_set(e, MU_E_IO, "peer listener %s: %s", o->listen, uv_strerror(uv));
+        }
     }
     if (rc != 0) {
-        return rc; /* the caller ends; its loop's handles go with the process */
+        transport_free(t);
+        return rc;
     }
-    uv_prepare_start(&t->flush, on_flush);
-    uv_timer_start(&t->tick, on_tick, 0, TICK_MS);
+    start_handles(t);
     *out = t;
     return 0;
 }
 
-/* --- close --- */
-
-void transport_release(struct transport *t)
+int transport_reload_tls(struct transport *t, struct err *e)
 {
-    if (--t->n_open > 0) {
-        return;
+    struct peer_tls_ctx *fresh = NULL;
+    if (t->o.tls == NULL) {
+        return err_set(e, MU_E_BAD_REQUEST, "no TLS between peers is configured");
     }
-    while (t->peers != NULL) {
-        struct peer *p = t->peers;
-        t->peers = p->next;
-        mem_free(p);
+    int rc = peer_tls_load(t->o.tls, t->o.self_name, &fresh, e);
+    if (rc != 0) {
+        return err_wrap(e, "TLS between peers");
     }
-    tls_context_free(t->tls);
-    mem_free((void *)(uintptr_t)t->tls_files.cert_file);
-    mem_free((void *)(uintptr_t)t->tls_files.key_file);
-    mem_free((void *)(uintptr_t)t->tls_files.ca_file);
-    mem_free(t->scratch);
-    mem_free(t->self_name);
-    void (*closed)(void *) = t->closed;
-    void *arg = t->closed_arg;
-    mem_free(t);
-    closed(arg);
+    peer_tls_ctx_unref(t->tls);
+    t->tls = fresh;
+    return 0;
 }
 
-static void on_handle_closed(uv_handle_t *h)
-{
-    transport_release(h->data);
-}
+/* --- the set of peers --- */
 
-void transport_close(struct transport *t, void (*closed)(void *arg), void *arg)
+static const struct transport_peer *find(const struct transport_peer *peers, size_t n,
+                                         mu_node_id id)
 {
-    t->is_closing = 1;
-    t->closed = closed;
-    t->closed_arg = arg;
-    while (t->sessions != NULL) {
-        session_flush(t->sessions);
-        if (t->sessions != NULL) {
-            session_close(t->sessions, "this node stops");
+    for (size_t i = 0; i < n; i++) {
+        if (peers[i].id == id) {
+            return &peers[i];
         }
     }
-    uv_close((uv_handle_t *)&t->listener, on_handle_closed);
-    uv_close((uv_handle_t *)&t->flush, on_handle_closed);
-    uv_close((uv_handle_t *)&t->tick, on_handle_closed);
-}
-
-/* --- peers --- */
-
-static void peer_set(struct transport *t, const struct transport_peer *in)
-{
-    struct peer *p = transport_peer_of(t, in->id);
-    if (p == NULL) {
-        p = mem_zalloc(sizeof(*p));
-        p->id = in->id;
-        p->next = t->peers;
-        t->peers = p;
-    }
-    int has_moved = strcmp(p->address, in->address) != 0 || strcmp(p->name, in->name) != 0;
-    snprintf(p->name, sizeof(p->name), "%s", in->name);
-    snprintf(p->address, sizeof(p->address), "%s", in->address);
-    p->is_kept = 1;
-    if (has_moved && p->out != NULL) {
-        session_close(p->out, "the peer's address changed");
-    }
+    return NULL;
 }
 
 void transport_set_peers(struct transport *t, const struct transport_peer *peers, size_t n)
 {
-    for (struct peer *p = t->peers; p != NULL; p = p->next) {
-        p->is_kept = 0;
+    MU_INVARIANT(!t->is_closing);
+    struct peer_out *o = LIST_FIRST(&t->outs);
+    while (o != NULL) {
+        struct peer_out *next = LIST_NEXT(o, entry);
+        const struct transport_peer *p = find(peers, n, o->id);
+        if (p == NULL || strcmp(p->name, o->name) != 0) {
+            peer_out_drop(o);
+        } else if (strcmp(p->address, o->address) != 0) {
+            peer_out_move(o, p->address);
+        }
+        o = next;
     }
     for (size_t i = 0; i < n; i++) {
-        peer_set(t, &peers[i]);
+        MU_INVARIANT(peers[i].id != 0 && peers[i].id != t->o.self);
+        if (peer_out_find(t, peers[i].id) == NULL) {
+            peer_out_add(t, &peers[i]);
+        }
     }
-    struct peer **at = &t->peers;
-    while (*at != NULL) {
-        struct peer *p = *at;
-        if (p->is_kept) {
-            at = &p->next;
-            continue;
-        }
-        if (p->out != NULL) {
-            session_close(p->out, "no member any more");
-        }
-        if (p->in != NULL) {
-            session_close(p->in, "no member any more");
-        }
-        *at = p->next;
-        mem_free(p);
-    }
+    peer_in_check(t);
 }
 
-int transport_send(struct transport *t, mu_node_id to, uint8_t type, const struct slice *parts, size_t n_parts)
+int transport_send(struct transport *t, mu_node_id to, uint8_t type, const struct slice *parts,
+                   size_t n_parts)
 {
-    struct peer *p = transport_peer_of(t, to);
-    if (p == NULL || p->out == NULL || p->out->state != SESSION_UP || t->is_closing) {
-        return MU_E_CLOSED;
-    }
-    struct session *s = p->out;
-    MU_INVARIANT(type < FRAME_HELLO_ACK);
-    frame_append(&s->out, type, parts, n_parts);
-    if (s->out.len + s->wire.len > TRANSPORT_QUEUE_MAX) {
-        session_close(s, "the peer does not read: its queue is full");
-        return MU_E_OVERLOADED;
-    }
-    return 0;
+    struct peer_out *o = t->is_closing ? NULL : peer_out_find(t, to);
+    MU_INVARIANT(type <= PEER_FRAME_TYPE_MAX);
+    MU_INVARIANT(peer_frame_len(parts, n_parts) <= TRANSPORT_FRAME_MAX);
+    return o != NULL ? peer_out_send(o, type, parts, n_parts) : MU_E_CLOSED;
 }
+
+/* --- questions --- */
 
 uint64_t transport_queued(const struct transport *t, mu_node_id to)
 {
-    const struct peer *p = transport_peer_of(t, to);
-    return p != NULL && p->out != NULL ? p->out->out.len + p->out->wire.len : 0;
+    const struct peer_out *o = peer_out_find(t, to);
+    return o != NULL && o->conn != NULL ? peer_conn_queued(o->conn) : 0;
 }
 
 int transport_is_up(const struct transport *t, mu_node_id to)
 {
-    const struct peer *p = transport_peer_of(t, to);
-    return p != NULL && p->out != NULL && p->out->state == SESSION_UP;
+    const struct peer_out *o = peer_out_find(t, to);
+    return o != NULL && o->state == PEER_UP;
 }
 
-int transport_reload_tls(struct transport *t, struct err *e)
+const char *transport_why_down(const struct transport *t, mu_node_id to)
 {
-    struct tls_context *fresh;
-    if (t->tls == NULL) {
+    const struct peer_out *o = peer_out_find(t, to);
+    if (o == NULL) {
+        return "not a peer";
+    }
+    return o->state == PEER_UP ? "" : o->why;
+}
+
+uint16_t transport_port(const struct transport *t)
+{
+    struct sockaddr_storage sa = {0};
+    socklen_t len = sizeof(sa);
+    if (t->listen_fd < 0 || getsockname(t->listen_fd, (struct sockaddr *)&sa, &len) != 0) {
         return 0;
     }
-    int rc = tls_context_new(&t->tls_files, &fresh, e);
-    if (rc == 0) {
-        tls_context_free(t->tls);
-        t->tls = fresh;
+    return peer_addr_port((const struct sockaddr *)&sa);
+}
+
+void transport_stats(const struct transport *t, struct transport_stats *out)
+{
+    *out = t->stats;
+}
+
+/* --- closing --- */
+
+void transport_one_closed(struct transport *t)
+{
+    MU_INVARIANT(t->n_handles > 0);
+    if (--t->n_handles == 0 && t->is_closing) {
+        void (*closed)(void *arg) = t->closed;
+        void *arg = t->closed_arg;
+        transport_free(t);
+        closed(arg);
     }
-    return rc;
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    transport_one_closed(h->data);
+}
+
+void transport_close(struct transport *t, void (*closed)(void *arg), void *arg)
+{
+    MU_INVARIANT(!t->is_closing);
+    t->is_closing = 1;
+    t->closed = closed;
+    t->closed_arg = arg;
+    transport_flush(t); /* what was sent before should leave */
+    while (!LIST_EMPTY(&t->outs)) {
+        peer_out_drop(LIST_FIRST(&t->outs));
+    }
+    peer_in_stop(t);
+    while (!LIST_EMPTY(&t->conns)) {
+        peer_conn_close(LIST_FIRST(&t->conns)); /* those that were draining */
+    }
+    uv_close((uv_handle_t *)&t->prepare, on_handle_closed);
+    uv_close((uv_handle_t *)&t->idle, on_handle_closed);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside the peer transport: a connection (transport_conn.c), the sessions we dial (transport_out.c)
- * and those we accept (transport_in.c).
+/* Inside the peer transport: a connection (transport_conn.c), the sessions we dial
+ * (transport_out.c) and those we accept (transport_in.c).
  *
  * A connection knows bytes, frames and TLS; its owner, an outgoing or incoming session, knows who
  * the other side is. Whatever fails ends in ops->lost, once. */
@@ -17,18 +17,19 @@
 #include "raft/transport_tls.h"
 
 enum {
-    PEER_CONNECT_MS = 2000,       /* TCP; then it is dialled again */
-    PEER_HANDSHAKE_MS = 5000,     /* TLS and hello, either side */
-    PEER_RETRY_MIN_MS = 50,       /* between two dials: a random moment in here */
+    PEER_CONNECT_MS = 2000,   /* TCP; then it is dialled again */
+    PEER_HANDSHAKE_MS = 5000, /* TLS and hello, either side */
+    PEER_RETRY_MIN_MS = 50,   /* between two dials: a random moment in here */
     PEER_RETRY_MAX_MS = 200,
-    PEER_RETRY_REFUSED = 4,       /* times that, after a refusal: it will hardly change soon */
-    PEER_DEAD_MS = 3000,          /* unacknowledged bytes or keepalives for so long end a session */
-    PEER_DRAIN_MS = 500,          /* reading on after our last word, so that it arrives */
-    PEER_STRANGERS_MAX = 64,      /* accepted connections before their hello; the oldest gives way */
-    PEER_ACCEPTS_AT_ONCE = 16,    /* per loop turn */
-    PEER_ACCEPT_PAUSE_MS = 100,   /* after EMFILE and the like */
-    PEER_LOG_EVERY_MS = 60000,    /* the same reason is logged again after this */
-    PEER_BUF_KEEP = 256 * 1024,   /* output buffers above this are given back when empty */
+    PEER_RETRY_REFUSED = 4,     /* times that, after a refusal: it will hardly change soon */
+    PEER_DEAD_MS = 3000,        /* unacknowledged bytes or keepalives for so long end a session */
+    PEER_DRAIN_MS = 500,        /* reading on after our last word, so that it arrives */
+    PEER_STRANGERS_MAX = 64,    /* accepted connections before their hello; the oldest gives way */
+    PEER_ACCEPTS_AT_ONCE = 16,  /* per loop turn */
+    PEER_ACCEPT_PAUSE_MS = 100, /* after EMFILE and the like */
+    PEER_LOG_EVERY_MS = 60000,  /* the same reason is logged again after this */
+    PEER_LOG_UP_MS = 5000,      /* the same when it was up in between */
+    PEER_BUF_KEEP = 256 * 1024, /* output buffers above this are given back when empty */
     PEER_CRYPT_BYTES = 1024 * 1024, /* encrypted ahead of the socket */
     PEER_SCRATCH = 64 * 1024,
     PEER_WHY_MAX = 256,
@@ -62,8 +63,9 @@ struct peer_conn {
     const char *phase; /* what the timer limits */
     int phase_ms;
     uint8_t n_handles;
-    uint8_t is_dirty, is_writing, is_open, is_draining, is_closed, is_dialled;
-    char address[64];
+    uint8_t is_dirty, is_writing, is_open, is_dialled, is_draining, is_closed;
+    uint8_t is_silent; /* the owner hears nothing more */
+    char address[64];  /* of the other side, for the log */
 };
 
 /* Takes fd. Never calls back before it has returned. */
@@ -100,8 +102,9 @@ struct peer_out {
     unsigned n_dials;
     uint8_t state; /* enum peer_out_state */
     uint8_t is_resolving, is_dropped, is_timer_closed;
-    uint8_t is_down_due; /* session(0) is to be told at the next flush */
-    char why[PEER_WHY_MAX]; /* it is not up */
+    uint8_t is_down_due;            /* session(0) is to be told at the next flush */
+    uint8_t was_up, is_down_logged; /* since the last line about it in the log */
+    char why[PEER_WHY_MAX];         /* it was not up last time */
     int64_t logged_at;
 };
 
@@ -144,7 +147,7 @@ struct transport {
     uv_poll_t listener;
     uv_timer_t accept_timer;
     uv_prepare_t prepare;
-    uv_idle_t idle; /* active while something is to be flushed: the loop does not sleep */
+    uv_idle_t idle;     /* active while something is to be flushed: the loop does not sleep */
     unsigned n_handles; /* that must be closed before the end */
     uint8_t is_closing;
     void (*closed)(void *arg);
