@@ -22,7 +22,8 @@ int event_key_parse(struct slice key, mu_rev *out_rev, uint32_t *out_sub)
         return MU_E_CORRUPT;
     }
     *out_rev = wire_get_u64_be(key.p);
-    *out_sub = (uint32_t)key.p[8] << 24 | (uint32_t)key.p[9] << 16 | (uint32_t)key.p[10] << 8 | key.p[11];
+    *out_sub =
+        (uint32_t)key.p[8] << 24 | (uint32_t)key.p[9] << 16 | (uint32_t)key.p[10] << 8 | key.p[11];
     return 0;
 }
 
@@ -68,7 +69,8 @@ int event_parse(struct slice value, struct slice *out_key, struct slice *out_row
     return 0;
 }
 
-int event_get(struct db_txn *t, mu_rev rev, uint32_t sub, struct slice *out_key, struct slice *out_row)
+int event_get(struct db_txn *t, mu_rev rev, uint32_t sub, struct slice *out_key,
+              struct slice *out_row)
 {
     uint8_t k[EVENT_KEY_SIZE];
     struct slice value, key;

@@ -10,7 +10,9 @@
 
 int files_err(struct err *e, int errnum, const char *what, const char *path)
 {
-    int code = errnum == ENOENT ? MU_E_NOT_FOUND : errnum == ENOSPC || errnum == EDQUOT ? MU_E_DISK_FULL : MU_E_IO;
+    int code = errnum == ENOENT                       ? MU_E_NOT_FOUND
+               : errnum == ENOSPC || errnum == EDQUOT ? MU_E_DISK_FULL
+                                                      : MU_E_IO;
     return err_set(e, code, "%s %s: %s", what, path, strerror(errnum));
 }
 

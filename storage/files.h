@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The few file calls of the store and its snapshots: whole writes, durable renames. Paths are absolute or relative to the process. */
+/* The few file calls of the store and its snapshots: whole writes, durable renames. Paths are
+ * absolute or relative to the process. */
 #pragma once
 
 #include "base/err.h"
@@ -11,9 +12,9 @@ int files_write_all(int fd, const void *p, size_t len, const char *path, struct 
 int files_read_full(int fd, void *out, size_t len, size_t *out_n, const char *path, struct err *e);
 int files_sync(int fd, const char *path, struct err *e);
 int files_sync_dir(const char *dir, struct err *e);
-int files_sync_parent(const char *path, struct err *e); /* of the file `path` */
+int files_sync_parent(const char *path, struct err *e);            /* of the file `path` */
 int files_rename(const char *from, const char *to, struct err *e); /* durable */
-int files_mkdir(const char *path, struct err *e); /* existing is fine; durable */
+int files_mkdir(const char *path, struct err *e);                  /* existing is fine; durable */
 int files_exists(const char *path);
 /* The directory and the plain files in it; absent is fine. */
 int files_remove_dir(const char *path, struct err *e);

@@ -3,8 +3,9 @@
 
 #include "base/err.h"
 
-/* Which gates this thread is inside of, and how often. Only to let a nested reader pass a closing gate, which would else wait for
- * itself. One store is the rule; a test with several nodes in one process has a few. */
+/* Which gates this thread is inside of, and how often. Only to let a nested reader pass a closing
+ * gate, which would else wait for itself. One store is the rule; a test with several nodes in one
+ * process has a few. */
 enum { GATES_PER_THREAD = 8 };
 static _Thread_local struct {
     const struct gate *gate;

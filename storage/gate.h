@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many readers pass at the cost of one atomic addition; one owner can close the gate, wait until all have left, and change what they
- * stand on (the map, the whole file). A thread that is inside already may enter again even while the gate is closing. */
+/* Many readers pass at the cost of one atomic addition; one owner can close the gate, wait until
+ * all have left, and change what they stand on (the map, the whole file). A thread that is inside
+ * already may enter again even while the gate is closing. */
 #pragma once
 
 #include <pthread.h>

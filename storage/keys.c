@@ -9,7 +9,8 @@ static void put_field(struct buf *out, struct slice s)
     buf_append_slice(out, s);
 }
 
-/* space, first, then 0 + field for each further one, in one reservation: keys are built for every command and every read. */
+/* space, first, then 0 + field for each further one, in one reservation: keys are built for every
+ * command and every read. */
 static void put_key(struct buf *out, enum key_space space, const struct slice *fields, size_t n)
 {
     size_t len = 1 + (n - 1);
@@ -42,10 +43,12 @@ void key_service(struct buf *out, const struct service_name *n)
 
 void key_instance(struct buf *out, const struct instance_name *n)
 {
-    put_key(out, SPACE_INSTANCE, (const struct slice[]){n->ns, n->group, n->service, n->cluster, n->id}, 5);
+    put_key(out, SPACE_INSTANCE,
+            (const struct slice[]){n->ns, n->group, n->service, n->cluster, n->id}, 5);
 }
 
-static void put_prefix(struct buf *out, enum key_space space, struct slice ns, struct slice group, struct slice prefix)
+static void put_prefix(struct buf *out, enum key_space space, struct slice ns, struct slice group,
+                       struct slice prefix)
 {
     buf_append_byte(out, (uint8_t)space);
     if (ns.len == 0) {
@@ -60,12 +63,14 @@ static void put_prefix(struct buf *out, enum key_space space, struct slice ns, s
     put_field(out, prefix);
 }
 
-void key_config_prefix(struct buf *out, struct slice ns, struct slice group, struct slice key_prefix)
+void key_config_prefix(struct buf *out, struct slice ns, struct slice group,
+                       struct slice key_prefix)
 {
     put_prefix(out, SPACE_CONFIG, ns, group, key_prefix);
 }
 
-void key_service_prefix(struct buf *out, struct slice ns, struct slice group, struct slice name_prefix)
+void key_service_prefix(struct buf *out, struct slice ns, struct slice group,
+                        struct slice name_prefix)
 {
     put_prefix(out, SPACE_SERVICE, ns, group, name_prefix);
 }

@@ -42,7 +42,8 @@ void mark_now(const char *dir, struct mark *out)
     struct mark m = {0};
     read_boot_id(m.boot_id);
     memset(&st, 0, sizeof(st));
-    if (statx(AT_FDCWD, dir, 0, STATX_MNT_ID_UNIQUE, &st) == 0 && (st.stx_mask & STATX_MNT_ID_UNIQUE) != 0) {
+    if (statx(AT_FDCWD, dir, 0, STATX_MNT_ID_UNIQUE, &st) == 0 &&
+        (st.stx_mask & STATX_MNT_ID_UNIQUE) != 0) {
         m.mount_id = st.stx_mnt_id;
     }
     *out = m;
@@ -71,11 +72,13 @@ int mark_read(const char *path, struct mark *out)
     if (rc != 0) {
         return rc;
     }
-    if (n != MARK_SIZE || memcmp(b, mark_magic, sizeof(mark_magic)) != 0 || wire_get_u32(b + 8) != MARK_VERSION ||
+    if (n != MARK_SIZE || memcmp(b, mark_magic, sizeof(mark_magic)) != 0 ||
+        wire_get_u32(b + 8) != MARK_VERSION ||
         wire_get_u32(b + MARK_CRC_AT) != hash_crc32c(0, b, MARK_CRC_AT)) {
         return MU_E_CORRUPT;
     }
-    struct mark m = {.is_clean = (wire_get_u32(b + 12) & MARK_CLEAN) != 0, .mount_id = wire_get_u64(b + 16)};
+    struct mark m = {.is_clean = (wire_get_u32(b + 12) & MARK_CLEAN) != 0,
+                     .mount_id = wire_get_u64(b + 16)};
     memcpy(m.boot_id, b + 24, MARK_BOOT_ID_LEN);
     m.boot_id[MARK_BOOT_ID_LEN] = 0;
     *out = m;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The mark beside the tables: may the file be trusted after the last stop? The reasoning and its proof: docs/formats.md#store. */
+/* The mark beside the tables: may the file be trusted after the last stop? The reasoning and its
+ * proof: docs/formats.md#store. */
 #pragma once
 
 #include "base/err.h"

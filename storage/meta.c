@@ -14,10 +14,13 @@ static const char *const compact_names[META_SLOT_N] = {
 enum meta_slot meta_slot_of(uint8_t space)
 {
     switch (space) {
-    case SPACE_CONFIG: return META_SLOT_CONFIG;
+    case SPACE_CONFIG:
+        return META_SLOT_CONFIG;
     case SPACE_INSTANCE:
-    case SPACE_SERVICE: return META_SLOT_INSTANCE;
-    default: return META_SLOT_N;
+    case SPACE_SERVICE:
+        return META_SLOT_INSTANCE;
+    default:
+        return META_SLOT_N;
     }
 }
 

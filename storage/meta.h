@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the store knows about itself, kept in DB_META and changed in the same transaction as the rows. Format: docs/formats.md#store. */
+/* What the store knows about itself, kept in DB_META and changed in the same transaction as the
+ * rows. Format: docs/formats.md#store. */
 #pragma once
 
 #include "storage/db/db.h"
 #include "storage/store.h"
 
-enum meta_slot { META_SLOT_CONFIG, META_SLOT_INSTANCE, META_SLOT_N }; /* spaces that are compacted together */
+enum meta_slot {
+    META_SLOT_CONFIG,
+    META_SLOT_INSTANCE,
+    META_SLOT_N
+}; /* spaces that are compacted together */
 
 enum { META_CONF_MAX = 4096 };
 
@@ -31,16 +36,17 @@ void meta_write_conf(struct db_txn *t, struct slice conf);
 
 /* Where the compaction of a slot goes on. */
 struct meta_compact {
-    struct buf key;         /* the logical key under way, or the first one to look at */
-    int is_in_key;          /* some versions of `key` are dealt with */
-    mu_rev rev;             /* the next version of it; 0 = none left */
+    struct buf key; /* the logical key under way, or the first one to look at */
+    int is_in_key;  /* some versions of `key` are dealt with */
+    mu_rev rev;     /* the next version of it; 0 = none left */
     uint32_t sub;
-    uint64_t n_kept;        /* versions that are newer */
-    int64_t superseded_ms;  /* when the version at rev was replaced, and by which revision */
+    uint64_t n_kept;       /* versions that are newer */
+    int64_t superseded_ms; /* when the version at rev was replaced, and by which revision */
     mu_rev superseded_rev;
-    int is_dropping;        /* from here to the oldest all go */
-    mu_rev tombstone;       /* the key ends here and goes altogether; 0 = it stays */
+    int is_dropping;  /* from here to the oldest all go */
+    mu_rev tombstone; /* the key ends here and goes altogether; 0 = it stays */
 };
-int meta_read_compact(struct db_txn *t, enum meta_slot slot, struct meta_compact *inout); /* NOT_FOUND: no run under way */
+int meta_read_compact(struct db_txn *t, enum meta_slot slot,
+                      struct meta_compact *inout); /* NOT_FOUND: no run under way */
 void meta_write_compact(struct db_txn *t, enum meta_slot slot, const struct meta_compact *c);
 void meta_del_compact(struct db_txn *t, enum meta_slot slot);

@@ -11,7 +11,8 @@ enum { ROW_VERSION = 1, ROW_DELETED = 1, TEXT_MAX = 64 * 1024 };
 enum { INST_ENABLED = 1, INST_HEALTHY = 2, INST_OWNS_LEASE = 4, INST_FLAGS = 7 };
 enum { LEASE_OVERDUE_FLAG = 1, LEASE_OWNED = 2, LEASE_FLAGS = 3 };
 
-/* Format: docs/formats.md#rows. Fixed offsets, so that apply reads a row's meta without decoding its body. */
+/* Format: docs/formats.md#rows. Fixed offsets, so that apply reads a row's meta without decoding
+ * its body. */
 void row_meta_encode(struct buf *out, const struct row_meta *m)
 {
     uint8_t *p = buf_reserve(out, ROW_META_SIZE);
@@ -120,8 +121,9 @@ int service_row_decode(struct slice s, struct service_row *out)
 
 void instance_body_encode(struct buf *out, const struct instance_row *r)
 {
-    wire_put_u8(out, (uint8_t)((r->is_enabled ? INST_ENABLED : 0) | (r->is_healthy ? INST_HEALTHY : 0) |
-                               (r->owns_lease ? INST_OWNS_LEASE : 0)));
+    wire_put_u8(out,
+                (uint8_t)((r->is_enabled ? INST_ENABLED : 0) | (r->is_healthy ? INST_HEALTHY : 0) |
+                          (r->owns_lease ? INST_OWNS_LEASE : 0)));
     wire_put_u8(out, (uint8_t)r->check.type);
     wire_put_u16(out, r->port);
     wire_put_f64(out, r->weight);
@@ -178,8 +180,9 @@ void instance_body_decode(struct wire_reader *w, struct instance_row *out)
     out->is_healthy = (flags & INST_HEALTHY) != 0;
     out->owns_lease = (flags & INST_OWNS_LEASE) != 0;
     out->check.type = type < CHECK_TYPE_N ? (enum check_type)type : CHECK_NONE;
-    int is_bad = (flags & ~(unsigned)INST_FLAGS) != 0 || !isfinite(out->weight) || type >= CHECK_TYPE_N || out->ttl_ms < 0 ||
-                 out->remove_after_ms < REMOVE_NEVER || !list_is_sound(out->tags, 1) || !list_is_sound(out->metadata, 2);
+    int is_bad = (flags & ~(unsigned)INST_FLAGS) != 0 || !isfinite(out->weight) ||
+                 type >= CHECK_TYPE_N || out->ttl_ms < 0 || out->remove_after_ms < REMOVE_NEVER ||
+                 !list_is_sound(out->tags, 1) || !list_is_sound(out->metadata, 2);
     if (is_bad) {
         w->failed = 1;
     }
@@ -266,7 +269,8 @@ int metadata_next(struct pair_iter *it, struct slice *out_key, struct slice *out
 void lease_row_encode(struct buf *out, const struct lease_row *r)
 {
     wire_put_u8(out, ROW_VERSION);
-    wire_put_u8(out, (uint8_t)((r->is_overdue ? LEASE_OVERDUE_FLAG : 0) | (r->is_owned ? LEASE_OWNED : 0)));
+    wire_put_u8(
+        out, (uint8_t)((r->is_overdue ? LEASE_OVERDUE_FLAG : 0) | (r->is_owned ? LEASE_OWNED : 0)));
     wire_put_u64(out, r->id);
     wire_put_u64(out, (uint64_t)r->ttl_ms);
     wire_put_u64(out, r->generation);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening: take the lock file; clear what an interrupted snapshot_load left; look at the mark; wipe what cannot be trusted; mark unclean,
- * durably; open. Only then may anything be written. Closing cleanly: sync the tables, then mark clean, durably.
+/* Opening: take the lock file; clear what an interrupted snapshot_load left; look at the mark; wipe
+ * what cannot be trusted; mark unclean, durably; open. Only then may anything be written. Closing
+ * cleanly: sync the tables, then mark clean, durably.
  *
- * After a kill between the two renames of snapshot_load there is no store/: the store opens empty and the caller restores the
- * snapshot again. */
+ * After a kill between the two renames of snapshot_load there is no store/: the store opens empty
+ * and the caller restores the snapshot again. */
 #include "storage/store_impl.h"
 
 #include <errno.h>
@@ -55,7 +56,8 @@ static int is_trusted(const struct store *s)
 {
     char path[FILES_PATH_MAX];
     struct mark found;
-    return files_join(path, s->path, "mark", NULL) == 0 && mark_read(path, &found) == 0 && mark_is_trusted(&found, &s->now);
+    return files_join(path, s->path, "mark", NULL) == 0 && mark_read(path, &found) == 0 &&
+           mark_is_trusted(&found, &s->now);
 }
 
 static int write_mark(const struct store *s, int is_clean, struct err *e)
@@ -141,7 +143,8 @@ static void store_free(struct store *s)
     mem_free(s);
 }
 
-int store_open_at(const struct store_options *o, const struct mark *now, struct store **out, int *out_was_reset, struct err *e)
+int store_open_at(const struct store_options *o, const struct mark *now, struct store **out,
+                  int *out_was_reset, struct err *e)
 {
     struct store *s = mem_zalloc(sizeof(*s));
     int was_reset = 0;
@@ -213,8 +216,9 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Pages are copied before they are changed, each at most once per transaction: what a batch adds to the file is bounded by the
- * pages there are and by what it writes. Addresses cost nothing, so the map is far ahead of the blocks. */
+/* Pages are copied before they are changed, each at most once per transaction: what a batch adds to
+ * the file is bounded by the pages there are and by what it writes. Addresses cost nothing, so the
+ * map is far ahead of the blocks. */
 static uint64_t blocks_needed(uint64_t end, uint64_t bytes)
 {
     return end + mib + 4 * bytes + min_u64(128 * bytes, end);
@@ -225,7 +229,8 @@ static uint64_t map_needed(uint64_t end, uint64_t bytes)
     return end + 16 * mib + 16 * bytes + min_u64(1024 * bytes, end);
 }
 
-/* Readers must be out while the map moves. Early, a busy gate is left alone; when there is no other way, it is waited for. */
+/* Readers must be out while the map moves. Early, a busy gate is left alone; when there is no other
+ * way, it is waited for. */
 static int grow_map(struct store *s, uint64_t need, struct err *e)
 {
     uint64_t map = db_map_bytes(s->db);
@@ -273,8 +278,8 @@ static void take_conf(struct store *s, const struct store_entry *entries, size_t
     }
 }
 
-void store_apply(struct store *s, const struct store_entry *entries, size_t n, store_result_fn fn, void *arg,
-                 struct change_set *out_changes)
+void store_apply(struct store *s, const struct store_entry *entries, size_t n, store_result_fn fn,
+                 void *arg, struct change_set *out_changes)
 {
     uint64_t bytes = 0, used;
     while (n != 0 && entries[0].index <= s->meta.applied) {
@@ -288,7 +293,8 @@ void store_apply(struct store *s, const struct store_entry *entries, size_t n, s
         *out_changes = (struct change_set){NULL, 0};
         return;
     }
-    (void)store_has_room(s, bytes, NULL); /* the caller has asked; this one is for those that did not */
+    (void)store_has_room(s, bytes,
+                         NULL); /* the caller has asked; this one is for those that did not */
     struct db_txn *t = db_write_begin(s->db);
     apply_begin(s->apply, t, &s->meta);
     for (size_t i = 0; i < n; i++) {

@@ -19,18 +19,19 @@ struct store {
     struct mark now;
 
     struct db *db;
-    struct gate gate;          /* views are inside; the map and the file change only when it is closed */
+    struct gate gate; /* views are inside; the map and the file change only when it is closed */
     struct apply *apply;
-    struct meta meta;          /* the writing thread's */
+    struct meta meta; /* the writing thread's */
     struct buf conf;
     _Atomic uint64_t used_bytes;
 
     pthread_mutex_t pool_lock;
-    struct view *pool;         /* closed views with their readers, to be used again */
+    struct view *pool; /* closed views with their readers, to be used again */
 };
 
 /* store_open with what is said to hold now: tests. */
-int store_open_at(const struct store_options *o, const struct mark *now, struct store **out, int *out_was_reset, struct err *e);
+int store_open_at(const struct store_options *o, const struct mark *now, struct store **out,
+                  int *out_was_reset, struct err *e);
 /* Take the state from the tables after they were opened or replaced. */
 int store_reload(struct store *s, struct err *e);
 /* Gate closed or no other thread: readers of the old tables end. */

@@ -104,11 +104,13 @@ static int newest_row(struct view *v, struct slice key, struct slice *out_row)
 
 static int row_before(struct view *v, const struct row_meta *m, struct slice *out_row)
 {
-    return m->prev_rev == 0 ? MU_E_NOT_FOUND : event_get(v->txn, m->prev_rev, m->prev_sub, NULL, out_row);
+    return m->prev_rev == 0 ? MU_E_NOT_FOUND
+                            : event_get(v->txn, m->prev_rev, m->prev_sub, NULL, out_row);
 }
 
-/* The row as it was at `rev`. What is kept of a key is a gapless head of its chain, so a version that is found is the right one,
- * however old; only when the chain has ended does it matter what was compacted. */
+/* The row as it was at `rev`. What is kept of a key is a gapless head of its chain, so a version
+ * that is found is the right one, however old; only when the chain has ended does it matter what
+ * was compacted. */
 static int row_at(struct view *v, struct slice key, mu_rev rev, struct slice *out_row)
 {
     struct slice row;
@@ -156,7 +158,8 @@ int view_instance(struct view *v, const struct instance_name *n, struct instance
     return rc != 0 ? rc : stored(instance_row_decode(row, out));
 }
 
-int view_config_history(struct view *v, const struct config_name *n, mu_rev before, view_config_fn fn, void *arg)
+int view_config_history(struct view *v, const struct config_name *n, mu_rev before,
+                        view_config_fn fn, void *arg)
 {
     struct slice row;
     struct config_row r;
@@ -230,7 +233,8 @@ static int on_config(void *arg, struct slice key, struct slice row)
     return rc != 0 ? rc : s->fn(s->arg, &n, &r);
 }
 
-int view_configs(struct view *v, struct slice ns, struct slice group, struct slice key_prefix, view_config_fn fn, void *arg)
+int view_configs(struct view *v, struct slice ns, struct slice group, struct slice key_prefix,
+                 view_config_fn fn, void *arg)
 {
     struct buf prefix;
     buf_init(&prefix);
@@ -257,7 +261,8 @@ static int on_service(void *arg, struct slice key, struct slice row)
     return rc != 0 ? rc : s->fn(s->arg, &n, &r);
 }
 
-int view_services(struct view *v, struct slice ns, struct slice group, struct slice name_prefix, view_service_fn fn, void *arg)
+int view_services(struct view *v, struct slice ns, struct slice group, struct slice name_prefix,
+                  view_service_fn fn, void *arg)
 {
     struct buf prefix;
     buf_init(&prefix);
@@ -290,7 +295,8 @@ int view_instances(struct view *v, const struct service_name *n, view_instance_f
 
 int view_all_instances(struct view *v, view_instance_fn fn, void *arg)
 {
-    return scan(v, slice_of((const uint8_t[]){SPACE_INSTANCE}, 1), on_instance, &(struct instance_scan){fn, arg});
+    return scan(v, slice_of((const uint8_t[]){SPACE_INSTANCE}, 1), on_instance,
+                &(struct instance_scan){fn, arg});
 }
 
 /* ---- changes ---- */
@@ -300,7 +306,8 @@ static int is_wanted(const char *spaces, struct slice key)
     return strchr(spaces, key.p[0]) != NULL;
 }
 
-static int give_change(mu_rev rev, uint32_t sub, struct slice value, const char *spaces, view_change_fn fn, void *arg)
+static int give_change(mu_rev rev, uint32_t sub, struct slice value, const char *spaces,
+                       view_change_fn fn, void *arg)
 {
     struct slice key, row;
     struct row_meta m;
@@ -312,7 +319,8 @@ static int give_change(mu_rev rev, uint32_t sub, struct slice value, const char 
     return rc != 0 ? rc : fn(arg, rev, sub, key, row, m.is_deleted);
 }
 
-int view_changes(struct view *v, const char *spaces, mu_rev from, size_t max_changes, view_change_fn fn, void *arg, mu_rev *out_next)
+int view_changes(struct view *v, const char *spaces, mu_rev from, size_t max_changes,
+                 view_change_fn fn, void *arg, mu_rev *out_next)
 {
     uint8_t at[EVENT_KEY_SIZE];
     struct slice k, value;

@@ -13,12 +13,12 @@ struct apply {
     struct command command; /* decoded here: it is large */
 
     /* of the command under way */
-    mu_rev rev;          /* the revision it makes if it changes a row */
-    uint32_t n_changed;  /* rows so far */
+    mu_rev rev;         /* the revision it makes if it changes a row */
+    uint32_t n_changed; /* rows so far */
     int64_t wall_ms;
 
     /* scratch, reused */
-    struct buf key;         /* of the row the command is about */
+    struct buf key; /* of the row the command is about */
     struct buf service_key;
     struct buf lease_key;
     struct buf row;
@@ -45,19 +45,21 @@ void apply_compact(struct apply *a, const struct command *c, struct command_resu
 
 /* ---- rows (row.c) ---- */
 
-/* A logical key and its current row. Borrowed: the row until the next row_write, the key from the caller. */
+/* A logical key and its current row. Borrowed: the row until the next row_write, the key from the
+ * caller. */
 struct row_at {
     struct slice key;
-    struct slice bytes;    /* empty when there is none */
-    struct row_meta meta;  /* zero when there is none */
-    int is_stored;         /* there is a row, perhaps a tombstone */
+    struct slice bytes;   /* empty when there is none */
+    struct row_meta meta; /* zero when there is none */
+    int is_stored;        /* there is a row, perhaps a tombstone */
     int is_live;
-    int is_cursor_on;      /* the table's cursor stands on it */
+    int is_cursor_on; /* the table's cursor stands on it */
 };
 void row_find(struct apply *a, struct slice key, struct row_at *out);
 /* Meta of the row that will follow `cur`. */
 struct row_meta row_next_meta(const struct apply *a, const struct row_at *cur);
-/* Make a->row (encoded) the current row and append the event. The cursor must not have moved since row_find. */
+/* Make a->row (encoded) the current row and append the event. The cursor must not have moved since
+ * row_find. */
 void row_write(struct apply *a, const struct row_at *cur);
 /* Is the command's condition met? Otherwise the result is filled. */
 int row_cas(const struct row_at *cur, enum cas_mode mode, mu_rev expect, struct command_result *r);
@@ -66,7 +68,8 @@ void row_result(const struct row_at *cur, const struct row_meta *m, struct comma
 /* ---- instances (instance.c) ---- */
 
 enum instance_order { INSTANCE_REMOVE, INSTANCE_UNHEALTHY, INSTANCE_HEALTHY };
-/* Do this to the instance with that logical key, because its lease says so. `key` must not be in a's scratch. */
+/* Do this to the instance with that logical key, because its lease says so. `key` must not be in
+ * a's scratch. */
 void instance_by_lease(struct apply *a, struct slice key, enum instance_order order);
 
 /* ---- leases (lease.c) ---- */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Forgetting old versions, a bounded piece per command.
  *
- * A run walks the rows of a space in key order and, for each key, the chain of its versions from the newest to the oldest. From the first
- * version on that was superseded before the given time and is not among the newest `keep_versions`, all older ones go: what stays
- * of a key is always a gapless head of its chain. A key whose newest row is an old tombstone goes altogether. Where the run stopped is
- * kept in DB_META and so in snapshots: every node forgets the same at the same command. */
+ * A run walks the rows of a space in key order and, for each key, the chain of its versions from
+ * the newest to the oldest. From the first version on that was superseded before the given time and
+ * is not among the newest `keep_versions`, all older ones go: what stays of a key is always a
+ * gapless head of its chain. A key whose newest row is an old tombstone goes altogether. Where the
+ * run stopped is kept in DB_META and so in snapshots: every node forgets the same at the same
+ * command. */
 #include "storage/apply/apply_impl.h"
 
 #include "storage/event.h"
@@ -25,13 +27,15 @@ static void set_key(struct meta_compact *p, struct slice key)
 }
 
 /* The first row at or behind the position that belongs to the slot. 0 when the run is through. */
-static int next_row(struct apply *a, enum meta_slot slot, struct meta_compact *p, struct row_meta *out)
+static int next_row(struct apply *a, enum meta_slot slot, struct meta_compact *p,
+                    struct row_meta *out)
 {
     struct longkey_cur c;
     struct slice k, v, row;
     longkey_cur_open(&c, a->txn);
     int rc = longkey_cur_seek(&c, buf_slice(&p->key), &k, &v);
-    if (rc == 0 && meta_slot_of(k.p[0]) != slot && k.p[0] < SPACE_SERVICE && slot == META_SLOT_INSTANCE) {
+    if (rc == 0 && meta_slot_of(k.p[0]) != slot && k.p[0] < SPACE_SERVICE &&
+        slot == META_SLOT_INSTANCE) {
         rc = longkey_cur_seek(&c, slice_of((const uint8_t[]){SPACE_SERVICE}, 1), &k, &v);
     }
     int is_ours = rc == 0 && meta_slot_of(k.p[0]) == slot;
@@ -45,7 +49,8 @@ static int next_row(struct apply *a, enum meta_slot slot, struct meta_compact *p
     return is_ours;
 }
 
-static void enter_key(struct meta_compact *p, const struct row_meta *newest, const struct cmd_compact *m)
+static void enter_key(struct meta_compact *p, const struct row_meta *newest,
+                      const struct cmd_compact *m)
 {
     int is_gone = newest->is_deleted && newest->time_ms < m->before_ms;
     p->is_in_key = 1;
@@ -59,7 +64,8 @@ static void enter_key(struct meta_compact *p, const struct row_meta *newest, con
 }
 
 /* One version of the key under way. 0 when there is none left. */
-static int step_version(struct apply *a, enum meta_slot slot, struct meta_compact *p, const struct cmd_compact *m)
+static int step_version(struct apply *a, enum meta_slot slot, struct meta_compact *p,
+                        const struct cmd_compact *m)
 {
     uint8_t k[EVENT_KEY_SIZE];
     struct slice row;
@@ -85,7 +91,8 @@ static int step_version(struct apply *a, enum meta_slot slot, struct meta_compac
     return 1;
 }
 
-/* All versions are dealt with: the tombstone goes unless the key came back in between. Then on to the next key. */
+/* All versions are dealt with: the tombstone goes unless the key came back in between. Then on to
+ * the next key. */
 static void leave_key(struct apply *a, enum meta_slot slot, struct meta_compact *p)
 {
     uint8_t k[EVENT_KEY_SIZE];

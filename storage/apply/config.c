@@ -8,7 +8,8 @@ static void find_config(struct apply *a, const struct config_name *n, struct row
     row_find(a, buf_slice(&a->key), out);
 }
 
-/* A publication is a new version even when the content is the old one: its author and comment are history too. */
+/* A publication is a new version even when the content is the old one: its author and comment are
+ * history too. */
 void apply_config_put(struct apply *a, const struct command *c, struct command_result *r)
 {
     const struct cmd_config_put *m = &c->u.config_put;

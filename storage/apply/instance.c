@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Instances, and the service rows that count them.
  *
- * A service row changes only when a count does; it goes (tombstone) with the last instance. An instance hangs on at most one lease: one
- * made for it (ttl) or one that was granted before. */
+ * A service row changes only when a count does; it goes (tombstone) with the last instance. An
+ * instance hangs on at most one lease: one made for it (ttl) or one that was granted before. */
 #include "storage/apply/apply_impl.h"
 
 static const struct instance_row no_instance;
@@ -20,7 +20,8 @@ static uint32_t moved(uint32_t n, int by)
     return n + (uint32_t)by;
 }
 
-static void count_service(struct apply *a, const struct instance_name *n, int d_instances, int d_healthy)
+static void count_service(struct apply *a, const struct instance_name *n, int d_instances,
+                          int d_healthy)
 {
     struct row_at cur;
     struct service_row row = {0};
@@ -46,7 +47,8 @@ static void count_service(struct apply *a, const struct instance_name *n, int d_
 
 /* ---- writing an instance ---- */
 
-static void find_instance(struct apply *a, struct slice key, struct row_at *out, struct instance_row *out_row)
+static void find_instance(struct apply *a, struct slice key, struct row_at *out,
+                          struct instance_row *out_row)
 {
     row_find(a, key, out);
     *out_row = no_instance;
@@ -56,7 +58,8 @@ static void find_instance(struct apply *a, struct slice key, struct row_at *out,
     }
 }
 
-static void find_named(struct apply *a, const struct instance_name *n, struct row_at *out, struct instance_row *out_row)
+static void find_named(struct apply *a, const struct instance_name *n, struct row_at *out,
+                       struct instance_row *out_row)
 {
     buf_clear(&a->key);
     key_instance(&a->key, n);
@@ -64,8 +67,8 @@ static void find_named(struct apply *a, const struct instance_name *n, struct ro
 }
 
 /* `old` is dead after this: it borrows from the row that is replaced. */
-static void write_instance(struct apply *a, const struct row_at *cur, const struct instance_name *n, const struct instance_row *old,
-                           const struct instance_row *row)
+static void write_instance(struct apply *a, const struct row_at *cur, const struct instance_name *n,
+                           const struct instance_row *old, const struct instance_row *row)
 {
     int d_instances = !row->meta.is_deleted - cur->is_live;
     int d_healthy = counts_as_healthy(row) - (cur->is_live && counts_as_healthy(old));
@@ -86,7 +89,8 @@ static void leave_lease(struct apply *a, const struct instance_row *old)
     }
 }
 
-static struct row_meta remove_instance(struct apply *a, const struct row_at *cur, const struct instance_name *n,
+static struct row_meta remove_instance(struct apply *a, const struct row_at *cur,
+                                       const struct instance_name *n,
                                        const struct instance_row *old)
 {
     struct instance_row row = {.meta = row_next_meta(a, cur)};
@@ -97,8 +101,9 @@ static struct row_meta remove_instance(struct apply *a, const struct row_at *cur
     return row.meta;
 }
 
-static struct row_meta turn_instance(struct apply *a, const struct row_at *cur, const struct instance_name *n,
-                                     const struct instance_row *old, int is_healthy, struct slice output)
+static struct row_meta turn_instance(struct apply *a, const struct row_at *cur,
+                                     const struct instance_name *n, const struct instance_row *old,
+                                     int is_healthy, struct slice output)
 {
     struct instance_row row = *old;
     row.meta = row_next_meta(a, cur);
@@ -129,14 +134,15 @@ void instance_by_lease(struct apply *a, struct slice key, enum instance_order or
 
 /* The lease that the registration leads to. */
 struct binding {
-    mu_lease_id id;       /* 0 = none */
+    mu_lease_id id; /* 0 = none */
     int is_owned;
     int is_new;           /* to be made */
     int is_revived;       /* it was overdue: registering is a sign of life */
     struct lease_row row; /* when owned, or bound */
 };
 
-static int bind_owned(struct apply *a, const struct cmd_instance_put *m, const struct instance_row *old, struct binding *out)
+static int bind_owned(struct apply *a, const struct cmd_instance_put *m,
+                      const struct instance_row *old, struct binding *out)
 {
     *out = (struct binding){.is_owned = 1};
     if (old->owns_lease) {
@@ -154,7 +160,8 @@ static int bind_owned(struct apply *a, const struct cmd_instance_put *m, const s
     return 0;
 }
 
-static int bind_lease(struct apply *a, const struct cmd_instance_put *m, const struct instance_row *old, struct binding *out)
+static int bind_lease(struct apply *a, const struct cmd_instance_put *m,
+                      const struct instance_row *old, struct binding *out)
 {
     if (m->row.ttl_ms > 0) {
         return bind_owned(a, m, old, out);
@@ -175,11 +182,13 @@ static int is_same_target(const struct check_spec *x, const struct check_spec *y
 }
 
 /* Health stays what it was while the same thing decides it. */
-static void choose_health(const struct apply *a, const struct cmd_instance_put *m, int is_live, const struct instance_row *old,
-                          const struct binding *b, struct instance_row *row)
+static void choose_health(const struct apply *a, const struct cmd_instance_put *m, int is_live,
+                          const struct instance_row *old, const struct binding *b,
+                          struct instance_row *row)
 {
-    int is_same_judge = is_live && is_same_target(&old->check, &row->check) && old->owns_lease == b->is_owned &&
-                        (old->meta.lease != 0) == (b->id != 0) && !b->is_revived;
+    int is_same_judge = is_live && is_same_target(&old->check, &row->check) &&
+                        old->owns_lease == b->is_owned && (old->meta.lease != 0) == (b->id != 0) &&
+                        !b->is_revived;
     row->is_healthy = is_same_judge ? old->is_healthy : row->check.type == CHECK_NONE;
     row->output = is_same_judge ? old->output : slice_of(NULL, 0);
     if (m->set_health) {
@@ -195,18 +204,24 @@ static void choose_health(const struct apply *a, const struct cmd_instance_put *
 static int is_same_registration(const struct instance_row *x, const struct instance_row *y)
 {
     const struct check_spec *p = &x->check, *q = &y->check;
-    return x->port == y->port && x->weight == y->weight && x->is_enabled == y->is_enabled && x->is_healthy == y->is_healthy &&
-           x->owns_lease == y->owns_lease && x->ttl_ms == y->ttl_ms && x->remove_after_ms == y->remove_after_ms &&
-           x->meta.lease == y->meta.lease && slice_eq(x->address, y->address) && slice_eq(x->tags, y->tags) &&
-           slice_eq(x->metadata, y->metadata) && is_same_target(p, q) && p->interval_ms == q->interval_ms &&
-           p->timeout_ms == q->timeout_ms && p->failures == q->failures && p->successes == q->successes;
+    return x->port == y->port && x->weight == y->weight && x->is_enabled == y->is_enabled &&
+           x->is_healthy == y->is_healthy && x->owns_lease == y->owns_lease &&
+           x->ttl_ms == y->ttl_ms && x->remove_after_ms == y->remove_after_ms &&
+           x->meta.lease == y->meta.lease && slice_eq(x->address, y->address) &&
+           slice_eq(x->tags, y->tags) && slice_eq(x->metadata, y->metadata) &&
+           is_same_target(p, q) && p->interval_ms == q->interval_ms &&
+           p->timeout_ms == q->timeout_ms && p->failures == q->failures &&
+           p->successes == q->successes;
 }
 
-/* The owned lease follows its instance. Its generation moves when a step that was proposed before must not hit any more. */
-static void write_owned_lease(struct apply *a, const struct binding *b, const struct instance_row *row)
+/* The owned lease follows its instance. Its generation moves when a step that was proposed before
+ * must not hit any more. */
+static void write_owned_lease(struct apply *a, const struct binding *b,
+                              const struct instance_row *row)
 {
     struct lease_row l = b->row;
-    int is_moved = b->is_new || b->is_revived || l.ttl_ms != row->ttl_ms || l.remove_after_ms != row->remove_after_ms;
+    int is_moved = b->is_new || b->is_revived || l.ttl_ms != row->ttl_ms ||
+                   l.remove_after_ms != row->remove_after_ms;
     if (!is_moved) {
         return;
     }
@@ -221,8 +236,8 @@ static void write_owned_lease(struct apply *a, const struct binding *b, const st
                    });
 }
 
-static void move_lease(struct apply *a, const struct row_at *cur, const struct instance_row *old, const struct binding *b,
-                       const struct instance_row *row)
+static void move_lease(struct apply *a, const struct row_at *cur, const struct instance_row *old,
+                       const struct binding *b, const struct instance_row *row)
 {
     if (old->meta.lease != b->id) {
         leave_lease(a, old);
@@ -235,7 +250,8 @@ static void move_lease(struct apply *a, const struct row_at *cur, const struct i
     }
 }
 
-static void lease_result(const struct binding *b, const struct instance_row *row, struct command_result *r)
+static void lease_result(const struct binding *b, const struct instance_row *row,
+                         struct command_result *r)
 {
     r->lease = b->id;
     r->ttl_ms = b->id == 0 ? 0 : b->is_owned ? row->ttl_ms : b->row.ttl_ms;

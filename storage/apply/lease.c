@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Leases. Nothing here knows what time it is: the leader says which lease ran out, naming the generation it saw, and a lease that has
- * moved since is left alone. */
+/* Leases. Nothing here knows what time it is: the leader says which lease ran out, naming the
+ * generation it saw, and a lease that has moved since is left alone. */
 #include "storage/apply/apply_impl.h"
 
 #include "base/wire.h"
@@ -40,7 +40,8 @@ void lease_remove(struct apply *a, mu_lease_id id)
 }
 
 /* Members of a lease are found, in order of their creation, by (lease, create_rev, create_sub). */
-static struct slice member_key(uint8_t out[LEASE_KEY_SIZE], mu_lease_id id, mu_rev rev, uint32_t sub)
+static struct slice member_key(uint8_t out[LEASE_KEY_SIZE], mu_lease_id id, mu_rev rev,
+                               uint32_t sub)
 {
     wire_set_u64_be(out, id);
     wire_set_u64_be(out + 8, rev);
@@ -63,7 +64,8 @@ void lease_detach(struct apply *a, mu_lease_id id, const struct row_meta *m)
     db_del(a->txn, DB_LEASE_KEYS, member_key(k, id, m->create_rev, m->create_sub));
 }
 
-/* The first member at or behind `at` (a member key); its logical key is copied to a->lease_key and `at` moved behind it. */
+/* The first member at or behind `at` (a member key); its logical key is copied to a->lease_key and
+ * `at` moved behind it. */
 static int next_member(struct apply *a, mu_lease_id id, uint8_t at[LEASE_KEY_SIZE])
 {
     struct slice k, v;
@@ -106,7 +108,9 @@ void apply_lease_grant(struct apply *a, const struct command *c, struct command_
         r->code = MU_E_EXISTS;
         return;
     }
-    lease_write(a, &(struct lease_row){.id = m->id, .ttl_ms = m->ttl_ms, .generation = 1, .remaining_ms = m->ttl_ms});
+    lease_write(a,
+                &(struct lease_row){
+                    .id = m->id, .ttl_ms = m->ttl_ms, .generation = 1, .remaining_ms = m->ttl_ms});
     r->ttl_ms = m->ttl_ms;
     r->is_created = r->is_changed = 1;
 }
@@ -171,10 +175,15 @@ static int step(struct apply *a, enum command_type type, const struct lease_step
         return 0;
     }
     switch (type) {
-    case CMD_LEASE_OVERDUE: return step_overdue(a, &row);
-    case CMD_LEASE_REVIVE: return step_revive(a, &row);
-    case CMD_LEASE_CHECKPOINT: return step_checkpoint(a, &row, s->remaining_ms);
-    default: end_lease(a, row.id); return 1;
+    case CMD_LEASE_OVERDUE:
+        return step_overdue(a, &row);
+    case CMD_LEASE_REVIVE:
+        return step_revive(a, &row);
+    case CMD_LEASE_CHECKPOINT:
+        return step_checkpoint(a, &row, s->remaining_ms);
+    default:
+        end_lease(a, row.id);
+        return 1;
     }
 }
 

@@ -101,7 +101,8 @@ int requests_load(struct requests *q, struct db_txn *t)
     return rc == MU_E_NOT_FOUND ? 0 : rc;
 }
 
-int requests_find(struct requests *q, struct db_txn *t, const uint8_t id[REQUEST_ID_SIZE], struct command_result *out)
+int requests_find(struct requests *q, struct db_txn *t, const uint8_t id[REQUEST_ID_SIZE],
+                  struct command_result *out)
 {
     uint8_t key[8];
     struct slice v;
@@ -133,8 +134,8 @@ static void drop_oldest(struct requests *q, struct db_txn *t, struct meta *m)
     m->n_requests--;
 }
 
-void requests_add(struct requests *q, struct db_txn *t, struct meta *m, const uint8_t id[REQUEST_ID_SIZE], mu_index index,
-                  const struct command_result *r)
+void requests_add(struct requests *q, struct db_txn *t, struct meta *m,
+                  const uint8_t id[REQUEST_ID_SIZE], mu_index index, const struct command_result *r)
 {
     uint8_t key[8];
     uint8_t *p = db_append(t, DB_REQUESTS, put_index(key, index), VALUE_SIZE);

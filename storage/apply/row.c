@@ -47,7 +47,8 @@ static void note_change(struct apply *a, struct slice key, int is_delete)
         a->changes = mem_realloc(a->changes, a->cap_changes * sizeof(*a->changes));
     }
     /* The bytes may move while more are added: apply_end sets the pointers. */
-    a->changes[a->n_changes++] = (struct change){a->rev, a->n_changed, slice_of(NULL, key.len), is_delete};
+    a->changes[a->n_changes++] =
+        (struct change){a->rev, a->n_changed, slice_of(NULL, key.len), is_delete};
     buf_append_slice(&a->change_keys, key);
 }
 

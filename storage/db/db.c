@@ -14,7 +14,8 @@
 #include "storage/db/tsan.h"
 
 enum { READERS_MAX = 1024 };
-/* Pages that one put or deletion inside a table may have copied. Counted only to ask for blocks early enough. */
+/* Pages that one put or deletion inside a table may have copied. Counted only to ask for blocks
+ * early enough. */
 enum { PAGES_PER_CHANGE = 4, PAGES_PER_TXN = 64 };
 
 struct db {
@@ -25,7 +26,7 @@ struct db {
     uint64_t step;     /* blocks are asked for in these portions */
     uint64_t reserved; /* the file's blocks below this offset are ours */
     int fd;
-    int needs_zeros;   /* the file system has no fallocate: write zeros instead */
+    int needs_zeros; /* the file system has no fallocate: write zeros instead */
     struct db_txn *writer;
     char committed, read_ended; /* addresses for tsan.h */
 };
@@ -43,21 +44,26 @@ struct db_txn {
     MDB_txn *txn;
     int is_write;
     uint64_t turn;
-    MDB_cursor *own[DB_TABLE_N];       /* write only */
-    struct db_cur *pool[DB_TABLE_N];   /* read only: closed cursors */
-    uint64_t begin_end;                /* write only: end of the file's used part at begin */
-    uint64_t spent;                    /* write only: bytes that were written since, with the air in split pages */
-    uint64_t copied;                   /* write only: bytes of pages that may have been copied */
+    MDB_cursor *own[DB_TABLE_N];     /* write only */
+    struct db_cur *pool[DB_TABLE_N]; /* read only: closed cursors */
+    uint64_t begin_end;              /* write only: end of the file's used part at begin */
+    uint64_t spent;  /* write only: bytes that were written since, with the air in split pages */
+    uint64_t copied; /* write only: bytes of pages that may have been copied */
 };
 
 static const char *const table_names[DB_TABLE_N] = {
-    [DB_META] = "meta",     [DB_ROWS] = "rows",             [DB_EVENTS] = "events",
-    [DB_LEASES] = "leases", [DB_LEASE_KEYS] = "lease_keys", [DB_REQUESTS] = "requests",
+    [DB_META] = "meta",
+    [DB_ROWS] = "rows",
+    [DB_EVENTS] = "events",
+    [DB_LEASES] = "leases",
+    [DB_LEASE_KEYS] = "lease_keys",
+    [DB_REQUESTS] = "requests",
 };
 
 _Noreturn void db_fatal(const char *what, int lmdb_rc)
 {
-    log_error("storage", "the store cannot go on", LOG_STR("what", what), LOG_STR("error", mdb_strerror(lmdb_rc)));
+    log_error("storage", "the store cannot go on", LOG_STR("what", what),
+              LOG_STR("error", mdb_strerror(lmdb_rc)));
     abort();
 }
 
@@ -266,8 +272,9 @@ int db_reserve(struct db *d, uint64_t end, struct err *e)
     return 0;
 }
 
-/* A change is about to happen: ask for the blocks that it may need. When the file system refuses here, the write goes on: the count is
- * pessimistic, and store_has_room has stopped new commands long before. No page is copied twice in a transaction. */
+/* A change is about to happen: ask for the blocks that it may need. When the file system refuses
+ * here, the write goes on: the count is pessimistic, and store_has_room has stopped new commands
+ * long before. No page is copied twice in a transaction. */
 static void charge(struct db_txn *t, size_t len, int is_append)
 {
     __tsan_acquire(&t->db->read_ended);
@@ -438,7 +445,8 @@ void db_put(struct db_txn *t, enum db_table table, struct slice key, struct slic
     }
 }
 
-static uint8_t *put_room(struct db_txn *t, enum db_table table, struct slice key, size_t len, unsigned flags)
+static uint8_t *put_room(struct db_txn *t, enum db_table table, struct slice key, size_t len,
+                         unsigned flags)
 {
     MDB_val k = val_of(key), v = {len, NULL};
     charge(t, key.len + len, (flags & MDB_APPEND) != 0);
@@ -450,7 +458,8 @@ static uint8_t *put_room(struct db_txn *t, enum db_table table, struct slice key
     return v.mv_data;
 }
 
-uint8_t *db_put_reserve(struct db_txn *t, enum db_table table, struct slice key, size_t len, int is_at)
+uint8_t *db_put_reserve(struct db_txn *t, enum db_table table, struct slice key, size_t len,
+                        int is_at)
 {
     return put_room(t, table, key, len, is_at ? MDB_CURRENT : 0);
 }
@@ -508,7 +517,8 @@ void db_cur_close(struct db_cur *c)
     c->txn->pool[c->table] = c;
 }
 
-static int move(struct db_cur *c, struct slice key, MDB_cursor_op op, struct slice *out_key, struct slice *out_value)
+static int move(struct db_cur *c, struct slice key, MDB_cursor_op op, struct slice *out_key,
+                struct slice *out_value)
 {
     MDB_val k = val_of(key), v;
     int rc = mdb_cursor_get(c->c, &k, &v, op);

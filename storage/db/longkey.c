@@ -113,7 +113,8 @@ int longkey_get(struct db_txn *t, struct slice key, struct slice *out)
 
 int longkey_find(struct db_txn *t, struct slice key, struct slice *out)
 {
-    return key.len <= LONGKEY_CHUNK ? db_find(t, DB_ROWS, key, out) : get_long(t, key, out, db_find);
+    return key.len <= LONGKEY_CHUNK ? db_find(t, DB_ROWS, key, out)
+                                    : get_long(t, key, out, db_find);
 }
 
 /* One more than any id in use. `above` is an id that may have no key yet. */
@@ -157,7 +158,8 @@ static void put_long(struct db_txn *t, struct slice key, struct slice value, int
     struct phys p;
     struct slice rest = key;
     uint64_t id = descend_making(t, &rest);
-    uint8_t *out = db_put_reserve(t, DB_ROWS, phys_leaf(&p, id, rest), 4 + key.len + value.len, is_at);
+    uint8_t *out =
+        db_put_reserve(t, DB_ROWS, phys_leaf(&p, id, rest), 4 + key.len + value.len, is_at);
     wire_set_u32(out, (uint32_t)key.len);
     memcpy(out + 4, key.p, key.len);
     if (value.len != 0) {
@@ -204,7 +206,8 @@ void longkey_del(struct db_txn *t, struct slice key)
     size_t n = 0;
     for (struct slice rest = key; rest.len > LONGKEY_CHUNK; rest = after(rest, LONGKEY_CHUNK)) {
         struct slice value;
-        if (db_get(t, DB_ROWS, phys_marker(&p, ids[n], rest), &value) != 0 || read_id(value, &ids[n + 1]) != 0) {
+        if (db_get(t, DB_ROWS, phys_marker(&p, ids[n], rest), &value) != 0 ||
+            read_id(value, &ids[n + 1]) != 0) {
             return;
         }
         n++;
@@ -255,8 +258,10 @@ static int pop(struct longkey_cur *c, struct slice *k, struct slice *v)
     return db_cur_next(c->c, k, v);
 }
 
-/* From where the table's cursor stands (rc, k, v) to the first row: out of ended levels, into markers. */
-static int settle(struct longkey_cur *c, int rc, struct slice k, struct slice v, struct slice *out_key, struct slice *out_value)
+/* From where the table's cursor stands (rc, k, v) to the first row: out of ended levels, into
+ * markers. */
+static int settle(struct longkey_cur *c, int rc, struct slice k, struct slice v,
+                  struct slice *out_key, struct slice *out_value)
 {
     for (;;) {
         uint8_t prefix[SUB_PREFIX];
@@ -287,7 +292,8 @@ static int settle(struct longkey_cur *c, int rc, struct slice k, struct slice v,
     }
 }
 
-int longkey_cur_seek(struct longkey_cur *c, struct slice key, struct slice *out_key, struct slice *out_value)
+int longkey_cur_seek(struct longkey_cur *c, struct slice key, struct slice *out_key,
+                     struct slice *out_value)
 {
     struct phys p;
     struct slice k, v, rest = key;

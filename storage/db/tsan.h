@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What ThreadSanitizer cannot see: LMDB orders readers and the writer by transaction numbers in its lock file. A reader sees nothing
- * newer than the commit it began after, and pages are used again only when no reader that could see them is left. */
+/* What ThreadSanitizer cannot see: LMDB orders readers and the writer by transaction numbers in its
+ * lock file. A reader sees nothing newer than the commit it began after, and pages are used again
+ * only when no reader that could see them is left. */
 #pragma once
 
 #if defined(__SANITIZE_THREAD__)

@@ -9,7 +9,8 @@ enum { SNAPSHOT_VERSION = 1 };
 static const char magic[8] = "MUSTSNAP";
 
 /* Events before rows: a row is written as a reference to its event. */
-const enum db_table snapshot_order[DB_TABLE_N] = {DB_META, DB_EVENTS, DB_ROWS, DB_LEASES, DB_LEASE_KEYS, DB_REQUESTS};
+const enum db_table snapshot_order[DB_TABLE_N] = {DB_META,   DB_EVENTS,     DB_ROWS,
+                                                  DB_LEASES, DB_LEASE_KEYS, DB_REQUESTS};
 
 int snapshot_rank(unsigned table)
 {
@@ -31,7 +32,8 @@ static void put_bytes(struct snapshot_writer *w, const void *p, size_t len)
     }
 }
 
-void snapshot_put_header(struct snapshot_writer *w, int fd, const char *path, const struct snapshot_info *info, struct err *e)
+void snapshot_put_header(struct snapshot_writer *w, int fd, const char *path,
+                         const struct snapshot_info *info, struct err *e)
 {
     uint8_t b[SNAPSHOT_HEADER_FIXED + SNAPSHOT_CONF_MAX + 4];
     size_t len = SNAPSHOT_HEADER_FIXED + info->conf_len;
@@ -86,7 +88,8 @@ static void put_payload(struct snapshot_writer *w, const uint8_t *p, size_t len)
     }
 }
 
-void snapshot_put_row(struct snapshot_writer *w, enum db_table table, struct slice key, struct slice value)
+void snapshot_put_row(struct snapshot_writer *w, enum db_table table, struct slice key,
+                      struct slice value)
 {
     uint8_t head[SNAPSHOT_RECORD_HEAD];
     head[0] = (uint8_t)table;
@@ -115,7 +118,8 @@ int snapshot_put_end(struct snapshot_writer *w)
 
 static int corrupt(struct snapshot_reader *r, const char *what)
 {
-    return err_set(r->err, MU_E_CORRUPT, "snapshot %s: %s near byte %llu", r->path, what, (unsigned long long)r->offset);
+    return err_set(r->err, MU_E_CORRUPT, "snapshot %s: %s near byte %llu", r->path, what,
+                   (unsigned long long)r->offset);
 }
 
 static int get_bytes(struct snapshot_reader *r, void *out, size_t len)
@@ -184,8 +188,9 @@ static int read_footer(struct snapshot_reader *r, const uint8_t head[SNAPSHOT_BL
     }
     r->info.n_rows = wire_get_u64(b + 8);
     r->info.size_bytes = wire_get_u64(b + 16);
-    int is_right = wire_get_u32(b + 4) == hash_crc32c(0, b + 8, sizeof(b) - 8) && r->info.n_rows == r->n_rows &&
-                   r->info.size_bytes == r->offset && wire_get_u64(b + 24) == r->chain;
+    int is_right = wire_get_u32(b + 4) == hash_crc32c(0, b + 8, sizeof(b) - 8) &&
+                   r->info.n_rows == r->n_rows && r->info.size_bytes == r->offset &&
+                   wire_get_u64(b + 24) == r->chain;
     if (!is_right) {
         return corrupt(r, "bad footer");
     }
@@ -217,7 +222,8 @@ static int read_block(struct snapshot_reader *r)
         return rc;
     }
     r->chain = hash_xxh3(r->block, len, r->chain);
-    if (wire_get_u32(head + 4) != hash_crc32c(0, r->block, len) || wire_get_u64(head + 8) != r->chain) {
+    if (wire_get_u32(head + 4) != hash_crc32c(0, r->block, len) ||
+        wire_get_u64(head + 8) != r->chain) {
         return corrupt(r, "bad block");
     }
     r->at = 0;
@@ -249,7 +255,8 @@ static int take(struct snapshot_reader *r, size_t len)
 static int check_order(struct snapshot_reader *r, const struct snapshot_record *rec)
 {
     int rank = snapshot_rank(rec->table);
-    if (rank < r->last_rank || (rank == r->last_rank && slice_cmp(rec->key, buf_slice(&r->last_key)) <= 0)) {
+    if (rank < r->last_rank ||
+        (rank == r->last_rank && slice_cmp(rec->key, buf_slice(&r->last_key)) <= 0)) {
         return corrupt(r, "records out of order");
     }
     r->last_rank = rank;
@@ -277,7 +284,8 @@ int snapshot_get_row(struct snapshot_reader *r, struct snapshot_record *out)
     unsigned table = r->record.p[0];
     size_t key_len = wire_get_u32(r->record.p + 1), value_len = wire_get_u32(r->record.p + 5);
     size_t key_max = table == DB_ROWS ? (size_t)KEY_MAX : (size_t)DB_KEY_MAX;
-    if (snapshot_rank(table) < 0 || key_len == 0 || key_len > key_max || value_len > SNAPSHOT_VALUE_MAX) {
+    if (snapshot_rank(table) < 0 || key_len == 0 || key_len > key_max ||
+        value_len > SNAPSHOT_VALUE_MAX) {
         return corrupt(r, "bad record");
     }
     rc = take(r, key_len + value_len);
@@ -285,7 +293,8 @@ int snapshot_get_row(struct snapshot_reader *r, struct snapshot_record *out)
         return rc;
     }
     const uint8_t *p = r->record.p + SNAPSHOT_RECORD_HEAD;
-    struct snapshot_record rec = {(enum db_table)table, slice_of(p, key_len), slice_of(p + key_len, value_len)};
+    struct snapshot_record rec = {(enum db_table)table, slice_of(p, key_len),
+                                  slice_of(p + key_len, value_len)};
     rc = check_order(r, &rec);
     if (rc != 0) {
         return rc;

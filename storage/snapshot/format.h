@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A snapshot file as a stream: header, checked blocks, footer. Bytes: docs/formats.md#snapshot.
  *
- * The writer and the reader hold one block and (reader) one record in memory, whatever the size of the store. */
+ * The writer and the reader hold one block and (reader) one record in memory, whatever the size of
+ * the store. */
 #pragma once
 
 #include "storage/db/db.h"
@@ -30,8 +31,10 @@ struct snapshot_writer {
 };
 
 /* fd and path are borrowed. Errors stick; snapshot_put_end returns the first. */
-void snapshot_put_header(struct snapshot_writer *w, int fd, const char *path, const struct snapshot_info *info, struct err *e);
-void snapshot_put_row(struct snapshot_writer *w, enum db_table table, struct slice key, struct slice value);
+void snapshot_put_header(struct snapshot_writer *w, int fd, const char *path,
+                         const struct snapshot_info *info, struct err *e);
+void snapshot_put_row(struct snapshot_writer *w, enum db_table table, struct slice key,
+                      struct slice value);
 int snapshot_put_end(struct snapshot_writer *w);
 
 struct snapshot_record {
@@ -57,7 +60,8 @@ struct snapshot_reader {
 
 /* Reads and checks the header. CORRUPT, FORMAT, IO. fini in any case. */
 int snapshot_get_header(struct snapshot_reader *r, int fd, const char *path, struct err *e);
-/* 1 and a record, 0 at the checked end of the file, or CORRUPT, IO. Tables come in the order of the format, keys rising in each. */
+/* 1 and a record, 0 at the checked end of the file, or CORRUPT, IO. Tables come in the order of the
+ * format, keys rising in each. */
 int snapshot_get_row(struct snapshot_reader *r, struct snapshot_record *out);
 void snapshot_reader_fini(struct snapshot_reader *r);
 /* Place of a table in the file, -1 when it has none. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loading: a new environment is built beside the store, synced, and put in its place while nobody reads.
+/* Loading: a new environment is built beside the store, synced, and put in its place while nobody
+ * reads.
  *
- * Any error before the swap leaves the store as it was. A kill between the two renames leaves no store: it opens empty, and the caller,
- * who still has the snapshot, loads it again. A failing rename in the swap ends the process for the same reason. */
+ * Any error before the swap leaves the store as it was. A kill between the two renames leaves no
+ * store: it opens empty, and the caller, who still has the snapshot, loads it again. A failing
+ * rename in the swap ends the process for the same reason. */
 #include "storage/snapshot/format.h"
 
 #include <errno.h>
@@ -34,14 +36,20 @@ static int check_value(const struct snapshot_record *rec)
         rc = event_key_parse(rec->key, &rev, &sub);
         rc = rc != 0 ? rc : event_parse(rec->value, &key, &row);
         rc = rc != 0 ? rc : row_meta_decode(row, &m);
-        return rc != 0 || m.mod_rev != rev || m.mod_sub != sub || m.prev_rev > rev || (m.prev_rev == rev && m.prev_sub >= sub);
-    case DB_ROWS: return rec->key.p[0] < 'A' || event_ref_parse(rec->value, &rev, &sub) != 0;
-    case DB_LEASES: return rec->key.len != 8 || lease_row_decode(rec->value, &lease) != 0;
-    case DB_LEASE_KEYS: return rec->key.len != 20 || rec->value.len == 0 || rec->value.len > KEY_MAX;
+        return rc != 0 || m.mod_rev != rev || m.mod_sub != sub || m.prev_rev > rev ||
+               (m.prev_rev == rev && m.prev_sub >= sub);
+    case DB_ROWS:
+        return rec->key.p[0] < 'A' || event_ref_parse(rec->value, &rev, &sub) != 0;
+    case DB_LEASES:
+        return rec->key.len != 8 || lease_row_decode(rec->value, &lease) != 0;
+    case DB_LEASE_KEYS:
+        return rec->key.len != 20 || rec->value.len == 0 || rec->value.len > KEY_MAX;
     case DB_REQUESTS:
         return rec->key.len != 8 || rec->value.len != ID_VALUE + COMMAND_RESULT_SIZE ||
-               command_result_decode(slice_of(rec->value.p + ID_VALUE, COMMAND_RESULT_SIZE), &result) != 0;
-    default: return 0;
+               command_result_decode(slice_of(rec->value.p + ID_VALUE, COMMAND_RESULT_SIZE),
+                                     &result) != 0;
+    default:
+        return 0;
     }
 }
 
@@ -49,7 +57,8 @@ static int next_record(struct snapshot_reader *r, struct snapshot_record *out)
 {
     int rc = snapshot_get_row(r, out);
     if (rc == 1 && check_value(out) != 0) {
-        return err_set(r->err, MU_E_CORRUPT, "snapshot %s holds a row that cannot be read", r->path);
+        return err_set(r->err, MU_E_CORRUPT, "snapshot %s holds a row that cannot be read",
+                       r->path);
     }
     return rc;
 }
@@ -178,8 +187,9 @@ static int check_state(struct db *db, const struct snapshot_info *info, struct e
     db_read_begin(t);
     int rc = meta_read(t, &m);
     rc = rc != 0 ? rc : meta_read_conf(t, &conf);
-    int is_right = rc == 0 && m.applied == info->index && m.applied_term == info->term && m.revision == info->revision &&
-                   m.hash == info->hash && m.conf_index == info->conf_index &&
+    int is_right = rc == 0 && m.applied == info->index && m.applied_term == info->term &&
+                   m.revision == info->revision && m.hash == info->hash &&
+                   m.conf_index == info->conf_index &&
                    slice_eq(conf, slice_of(info->conf, info->conf_len)) &&
                    memcmp(m.cluster_id, info->cluster_id, sizeof(m.cluster_id)) == 0;
     db_read_end(t);

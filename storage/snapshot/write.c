@@ -93,8 +93,8 @@ static int read_info(struct view *v, struct snapshot_info *out)
     return 0;
 }
 
-static int write_file(struct view *v, int fd, const char *path, const volatile int *is_cancelled, struct snapshot_info *out,
-                      struct err *e)
+static int write_file(struct view *v, int fd, const char *path, const volatile int *is_cancelled,
+                      struct snapshot_info *out, struct err *e)
 {
     struct snapshot_info info;
     struct snapshot_writer *w = mem_alloc(sizeof(*w));
@@ -118,7 +118,8 @@ static int write_file(struct view *v, int fd, const char *path, const volatile i
     return rc;
 }
 
-int snapshot_write(struct store *s, const char *path, const volatile int *is_cancelled, struct snapshot_info *out, struct err *e)
+int snapshot_write(struct store *s, const char *path, const volatile int *is_cancelled,
+                   struct snapshot_info *out, struct err *e)
 {
     char part[FILES_PATH_MAX];
     struct snapshot_info info;

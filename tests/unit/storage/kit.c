@@ -112,10 +112,12 @@ struct service_name kit_service_name(const char *svc)
 
 struct instance_name kit_instance_name(const char *svc, const char *id)
 {
-    return (struct instance_name){LIT("public"), LIT("DEFAULT_GROUP"), slice_str(svc), LIT("DEFAULT"), slice_str(id)};
+    return (struct instance_name){LIT("public"), LIT("DEFAULT_GROUP"), slice_str(svc),
+                                  LIT("DEFAULT"), slice_str(id)};
 }
 
-struct command_result kit_put_cas(struct kit *k, const char *key, const char *content, enum cas_mode cas, mu_rev expect)
+struct command_result kit_put_cas(struct kit *k, const char *key, const char *content,
+                                  enum cas_mode cas, mu_rev expect)
 {
     struct command c = {.type = CMD_CONFIG_PUT};
     c.u.config_put.name = kit_config_name(key);
@@ -156,7 +158,8 @@ struct command_result kit_register(struct kit *k, const char *svc, const char *i
     return kit_apply(k, &c);
 }
 
-struct command_result kit_register_ttl(struct kit *k, const char *svc, const char *id, int64_t ttl_ms, int64_t remove_after_ms)
+struct command_result kit_register_ttl(struct kit *k, const char *svc, const char *id,
+                                       int64_t ttl_ms, int64_t remove_after_ms)
 {
     struct command c = kit_instance(svc, id);
     c.u.instance_put.row.ttl_ms = ttl_ms;
@@ -165,7 +168,8 @@ struct command_result kit_register_ttl(struct kit *k, const char *svc, const cha
     return kit_apply(k, &c);
 }
 
-struct command_result kit_register_lease(struct kit *k, const char *svc, const char *id, mu_lease_id lease)
+struct command_result kit_register_lease(struct kit *k, const char *svc, const char *id,
+                                         mu_lease_id lease)
 {
     struct command c = kit_instance(svc, id);
     c.u.instance_put.row.meta.lease = lease;
@@ -179,7 +183,8 @@ struct command_result kit_deregister(struct kit *k, const char *svc, const char 
     return kit_apply(k, &c);
 }
 
-struct command_result kit_health(struct kit *k, const char *svc, const char *id, mu_rev create_rev, int is_healthy, const char *output)
+struct command_result kit_health(struct kit *k, const char *svc, const char *id, mu_rev create_rev,
+                                 int is_healthy, const char *output)
 {
     struct command c = {.type = CMD_INSTANCE_HEALTH};
     c.u.instance_health.name = kit_instance_name(svc, id);
@@ -203,7 +208,8 @@ struct command_result kit_revoke(struct kit *k, mu_lease_id id)
     return kit_apply(k, &c);
 }
 
-struct command_result kit_step(struct kit *k, enum command_type type, mu_lease_id id, uint64_t generation, int64_t remaining_ms)
+struct command_result kit_step(struct kit *k, enum command_type type, mu_lease_id id,
+                               uint64_t generation, int64_t remaining_ms)
 {
     struct command c = {.type = type};
     c.u.lease_steps.n = 1;
@@ -234,7 +240,8 @@ int kit_read(struct kit *k, const char *key, mu_rev rev, const char *content)
     struct view *v = view_open(k->store);
     int rc = view_config(v, &n, rev, &row);
     if (rc == 0 && content != NULL && !slice_eq(row.content, slice_str(content))) {
-        fail_msg("%s at %llu is '%.*s', not '%s'", key, (unsigned long long)rev, SLICE_FMT(row.content), content);
+        fail_msg("%s at %llu is '%.*s', not '%s'", key, (unsigned long long)rev,
+                 SLICE_FMT(row.content), content);
     }
     view_close(v);
     return rc;
@@ -242,7 +249,8 @@ int kit_read(struct kit *k, const char *key, mu_rev rev, const char *content)
 
 static void drop_borrowed(struct instance_row *row)
 {
-    row->address = row->tags = row->metadata = row->output = row->check.target = row->check.method = slice_of(NULL, 0);
+    row->address = row->tags = row->metadata = row->output = row->check.target = row->check.method =
+        slice_of(NULL, 0);
 }
 
 int kit_find_instance(struct kit *k, const char *svc, const char *id, struct instance_row *out)
@@ -301,7 +309,8 @@ static void check_row(struct db_txn *t, struct slice key, struct slice value, mu
         struct row_meta older;
         assert_true(slice_eq(key, k));
         assert_int_equal(0, row_meta_decode(event_row, &older));
-        assert_true(older.mod_rev < m.mod_rev || (older.mod_rev == m.mod_rev && older.mod_sub < m.mod_sub));
+        assert_true(older.mod_rev < m.mod_rev ||
+                    (older.mod_rev == m.mod_rev && older.mod_sub < m.mod_sub));
         assert_true(older.is_deleted ? m.version == 1 : m.version == older.version + 1);
         m = older;
     }
@@ -371,7 +380,8 @@ static int check_lease(void *arg, const struct lease_row *row)
     return view_lease_keys(((struct tally *)arg)->view, row->id, check_member, arg);
 }
 
-static int check_has_service(void *arg, const struct instance_name *n, const struct instance_row *row)
+static int check_has_service(void *arg, const struct instance_name *n,
+                             const struct instance_row *row)
 {
     struct service_row s;
     (void)row;
@@ -416,12 +426,16 @@ static void random_instance(uint64_t *seed, struct kit_text *t, struct command *
     row->is_enabled = kit_below(seed, 8) != 0;
     c->u.instance_put.lease_id = 1000 + kit_below(seed, 1000);
     switch (kit_below(seed, 4)) {
-    case 0: row->meta.lease = 1 + kit_below(seed, 6); break;
+    case 0:
+        row->meta.lease = 1 + kit_below(seed, 6);
+        break;
     case 1:
         row->ttl_ms = 1000 * (int64_t)(1 + kit_below(seed, 2));
         row->remove_after_ms = (int64_t)kit_below(seed, 3) - 1;
         break;
-    case 2: row->check = (struct check_spec){CHECK_TCP, LIT("h:1"), LIT(""), 1000, 500, 1, 1}; break;
+    case 2:
+        row->check = (struct check_spec){CHECK_TCP, LIT("h:1"), LIT(""), 1000, 500, 1, 1};
+        break;
     default:
         c->u.instance_put.set_health = kit_below(seed, 4) == 0;
         row->is_healthy = kit_below(seed, 2) != 0;
@@ -435,7 +449,8 @@ static void random_instance(uint64_t *seed, struct kit_text *t, struct command *
 
 static void random_config(uint64_t *seed, struct kit_text *t, struct command *c)
 {
-    size_t len = kit_below(seed, 16) == 0 ? kit_below(seed, sizeof(t->content)) : kit_below(seed, 40);
+    size_t len =
+        kit_below(seed, 16) == 0 ? kit_below(seed, sizeof(t->content)) : kit_below(seed, 40);
     memset(t->content, 'a' + (int)kit_below(seed, 26), len);
     c->type = CMD_CONFIG_PUT;
     c->u.config_put.name = kit_config_name(t->key);
@@ -452,7 +467,8 @@ static void random_steps(uint64_t *seed, struct command *c)
     c->u.lease_steps.n = kit_below(seed, 12);
     for (size_t i = 0; i < c->u.lease_steps.n; i++) {
         mu_lease_id id = kit_below(seed, 2) ? 1 + kit_below(seed, 6) : 1000 + kit_below(seed, 1000);
-        c->u.lease_steps.items[i] = (struct lease_step){id, 1 + kit_below(seed, 3), (int64_t)kit_below(seed, 2000)};
+        c->u.lease_steps.items[i] =
+            (struct lease_step){id, 1 + kit_below(seed, 3), (int64_t)kit_below(seed, 2000)};
     }
 }
 
@@ -467,7 +483,9 @@ void kit_random_command(uint64_t *seed, struct kit_text *t, struct command *c)
     case 0:
     case 1:
     case 2:
-    case 3: random_config(seed, t, c); break;
+    case 3:
+        random_config(seed, t, c);
+        break;
     case 4:
         c->type = CMD_CONFIG_DELETE;
         c->u.config_delete.name = kit_config_name(t->key);
@@ -475,7 +493,9 @@ void kit_random_command(uint64_t *seed, struct kit_text *t, struct command *c)
     case 5:
     case 6:
     case 7:
-    case 8: random_instance(seed, t, c); break;
+    case 8:
+        random_instance(seed, t, c);
+        break;
     case 9:
     case 10:
         c->type = CMD_INSTANCE_DELETE;
@@ -495,11 +515,14 @@ void kit_random_command(uint64_t *seed, struct kit_text *t, struct command *c)
         c->type = CMD_LEASE_REVOKE;
         c->u.lease_revoke.id = 1 + kit_below(seed, 6);
         break;
-    case 14: random_steps(seed, c); break;
+    case 14:
+        random_steps(seed, c);
+        break;
     default:
         c->type = kit_below(seed, 8) == 0 ? CMD_COMPACT : CMD_LEASE_GRANT;
         if (c->type == CMD_COMPACT) {
-            c->u.compact = (struct cmd_compact){kit_below(seed, 2) ? SPACE_CONFIG : SPACE_INSTANCE, at, (uint32_t)kit_below(seed, 5)};
+            c->u.compact = (struct cmd_compact){kit_below(seed, 2) ? SPACE_CONFIG : SPACE_INSTANCE,
+                                                at, (uint32_t)kit_below(seed, 5)};
         } else {
             c->u.lease_grant = (struct cmd_lease_grant){1 + kit_below(seed, 6), 15000};
         }
@@ -514,7 +537,8 @@ static void expect_equal_tables(struct view *v, struct view *w, enum db_table ta
 {
     struct slice k1, v1, k2, v2;
     struct db_cur *x = db_cur_open(view_txn(v), table), *y = db_cur_open(view_txn(w), table);
-    int rx = db_cur_seek(x, slice_of(NULL, 0), &k1, &v1), ry = db_cur_seek(y, slice_of(NULL, 0), &k2, &v2);
+    int rx = db_cur_seek(x, slice_of(NULL, 0), &k1, &v1),
+        ry = db_cur_seek(y, slice_of(NULL, 0), &k2, &v2);
     while (rx == 0 && ry == 0) {
         assert_true(slice_eq(k1, k2));
         assert_true(slice_eq(v1, v2));

@@ -39,7 +39,8 @@ static unsigned n_events(struct kit *k)
     struct slice key, value;
     struct view *v = view_open(k->store);
     struct db_cur *c = db_cur_open(view_txn(v), DB_EVENTS);
-    for (int rc = db_cur_seek(c, slice_of(NULL, 0), &key, &value); rc == 0; rc = db_cur_next(c, &key, &value)) {
+    for (int rc = db_cur_seek(c, slice_of(NULL, 0), &key, &value); rc == 0;
+         rc = db_cur_next(c, &key, &value)) {
         n++;
     }
     db_cur_close(c);
@@ -165,13 +166,15 @@ static void test_instances_and_services(void **state)
     /* ten instances and one service are left, and the two versions of the config */
     assert_int_equal(11 + 2, n_events(&k));
     assert_true(kit_find_instance(&k, "web", "1", &row));
-    assert_true(compacted(&k, SPACE_INSTANCE) == compacted(&k, SPACE_SERVICE) && compacted(&k, SPACE_INSTANCE) > 0);
+    assert_true(compacted(&k, SPACE_INSTANCE) == compacted(&k, SPACE_SERVICE) &&
+                compacted(&k, SPACE_INSTANCE) > 0);
     assert_int_equal(0, compacted(&k, SPACE_CONFIG));
     kit_check(&k);
     kit_fini(&k);
 }
 
-static int count_change(void *arg, mu_rev rev, uint32_t sub, struct slice key, struct slice row, int is_delete)
+static int count_change(void *arg, mu_rev rev, uint32_t sub, struct slice key, struct slice row,
+                        int is_delete)
 {
     (void)rev;
     (void)sub;
@@ -189,7 +192,7 @@ static void test_changes_from_below_are_refused(void **state)
     unsigned n = 0;
     (void)state;
     ten_versions(&k);
-    kit_register(&k, "web", "1"); /* 11 */
+    kit_register(&k, "web", "1");           /* 11 */
     kit_compact(&k, SPACE_CONFIG, 5500, 1); /* to 4 */
     struct view *v = view_open(k.store);
     assert_int_equal(MU_E_COMPACTED, view_changes(v, "C", 4, 100, count_change, &n, &next));
@@ -203,7 +206,8 @@ static void test_changes_from_below_are_refused(void **state)
     kit_fini(&k);
 }
 
-/* One command does a bounded piece; between the pieces other commands run, and the store may be closed. */
+/* One command does a bounded piece; between the pieces other commands run, and the store may be
+ * closed. */
 static void test_bounded_pieces(void **state)
 {
     struct kit k;

@@ -12,10 +12,12 @@ static void test_put_makes_versions(void **state)
     (void)state;
     kit_init(&k);
     struct command_result r = kit_put(&k, "a", "one");
-    assert_true(r.code == 0 && r.revision == 1 && r.mod_rev == 1 && r.create_rev == 1 && r.version == 1);
+    assert_true(r.code == 0 && r.revision == 1 && r.mod_rev == 1 && r.create_rev == 1 &&
+                r.version == 1);
     assert_true(r.is_created && r.is_changed && !r.is_duplicate);
     r = kit_put(&k, "a", "two");
-    assert_true(r.code == 0 && r.revision == 2 && r.mod_rev == 2 && r.create_rev == 1 && r.version == 2);
+    assert_true(r.code == 0 && r.revision == 2 && r.mod_rev == 2 && r.create_rev == 1 &&
+                r.version == 2);
     assert_true(!r.is_created && r.is_changed);
     assert_int_equal(0, kit_read(&k, "a", 0, "two"));
     assert_int_equal(0, kit_read(&k, "a", 1, "one"));
@@ -30,11 +32,11 @@ static void test_reads_of_old_revisions_are_exact(void **state)
     struct kit k;
     (void)state;
     kit_init(&k);
-    kit_put(&k, "a", "a1");    /* 1 */
-    kit_put(&k, "b", "b2");    /* 2 */
-    kit_delete(&k, "a");       /* 3 */
-    kit_put(&k, "b", "b4");    /* 4 */
-    kit_put(&k, "a", "a5");    /* 5 */
+    kit_put(&k, "a", "a1"); /* 1 */
+    kit_put(&k, "b", "b2"); /* 2 */
+    kit_delete(&k, "a");    /* 3 */
+    kit_put(&k, "b", "b4"); /* 4 */
+    kit_put(&k, "a", "a5"); /* 5 */
     assert_int_equal(MU_E_NOT_FOUND, kit_read(&k, "b", 1, NULL));
     assert_int_equal(0, kit_read(&k, "a", 2, "a1"));
     assert_int_equal(0, kit_read(&k, "b", 3, "b2"));
@@ -55,7 +57,8 @@ static void test_delete_and_come_back(void **state)
     assert_int_equal(MU_E_NOT_FOUND, kit_delete(&k, "a").code);
     kit_put(&k, "a", "1");
     struct command_result r = kit_delete(&k, "a");
-    assert_true(r.code == 0 && r.revision == 2 && r.mod_rev == 2 && r.version == 2 && r.is_changed && !r.is_created);
+    assert_true(r.code == 0 && r.revision == 2 && r.mod_rev == 2 && r.version == 2 &&
+                r.is_changed && !r.is_created);
     r = kit_delete(&k, "a");
     assert_true(r.code == MU_E_NOT_FOUND && r.revision == 2 && !r.is_changed);
     r = kit_put(&k, "a", "2");
@@ -71,7 +74,8 @@ static void test_compare_and_set(void **state)
     kit_init(&k);
     kit_put(&k, "a", "1");
     struct command_result r = kit_put_cas(&k, "a", "2", CAS_ABSENT, 0);
-    assert_true(r.code == MU_E_EXISTS && r.mod_rev == 1 && r.version == 1 && r.revision == 1 && !r.is_changed);
+    assert_true(r.code == MU_E_EXISTS && r.mod_rev == 1 && r.version == 1 && r.revision == 1 &&
+                !r.is_changed);
     r = kit_put_cas(&k, "a", "2", CAS_REVISION, 7);
     assert_true(r.code == MU_E_REVISION_MISMATCH && r.mod_rev == 1);
     assert_int_equal(0, kit_read(&k, "a", 0, "1"));
@@ -157,7 +161,8 @@ static void test_changes_name_the_row(void **state)
     key_config(&key, &n);
     kit_put(&k, "a", "1");
     assert_int_equal(1, k.changes.n);
-    assert_true(k.changes.items[0].rev == 1 && k.changes.items[0].sub == 0 && !k.changes.items[0].is_delete);
+    assert_true(k.changes.items[0].rev == 1 && k.changes.items[0].sub == 0 &&
+                !k.changes.items[0].is_delete);
     assert_true(slice_eq(k.changes.items[0].key, buf_slice(&key)));
     kit_delete(&k, "a");
     assert_true(k.changes.n == 1 && k.changes.items[0].rev == 2 && k.changes.items[0].is_delete);

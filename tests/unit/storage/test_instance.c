@@ -17,7 +17,8 @@ static void expect_service(struct kit *k, const char *svc, uint32_t n_instances,
 static struct command_result put_check(struct kit *k, const char *id, const char *target)
 {
     struct command c = kit_instance("web", id);
-    c.u.instance_put.row.check = (struct check_spec){CHECK_HTTP, slice_str(target), LIT("GET"), 5000, 2000, 2, 1};
+    c.u.instance_put.row.check =
+        (struct check_spec){CHECK_HTTP, slice_str(target), LIT("GET"), 5000, 2000, 2, 1};
     return kit_apply(k, &c);
 }
 
@@ -28,11 +29,13 @@ static void test_register_and_count(void **state)
     (void)state;
     kit_init(&k);
     struct command_result r = kit_register(&k, "web", "1");
-    assert_true(r.code == 0 && r.revision == 1 && r.is_created && r.is_changed && r.version == 1 && r.lease == 0);
+    assert_true(r.code == 0 && r.revision == 1 && r.is_created && r.is_changed && r.version == 1 &&
+                r.lease == 0);
     /* the instance, then its service, in one revision */
     assert_int_equal(2, k.changes.n);
     assert_true(k.changes.items[0].key.p[0] == SPACE_INSTANCE && k.changes.items[0].sub == 0);
-    assert_true(k.changes.items[1].key.p[0] == SPACE_SERVICE && k.changes.items[1].sub == 1 && k.changes.items[1].rev == 1);
+    assert_true(k.changes.items[1].key.p[0] == SPACE_SERVICE && k.changes.items[1].sub == 1 &&
+                k.changes.items[1].rev == 1);
     expect_service(&k, "web", 1, 1);
     kit_register(&k, "web", "2");
     expect_service(&k, "web", 2, 2);
@@ -54,7 +57,8 @@ static void test_equal_registration_changes_nothing(void **state)
     kit_init(&k);
     kit_register(&k, "web", "1");
     struct command_result r = kit_register(&k, "web", "1");
-    assert_true(r.code == 0 && !r.is_changed && !r.is_created && r.revision == 1 && r.mod_rev == 1 && r.version == 1);
+    assert_true(r.code == 0 && !r.is_changed && !r.is_created && r.revision == 1 &&
+                r.mod_rev == 1 && r.version == 1);
     assert_int_equal(0, k.changes.n);
     /* each member counts */
     struct command c = kit_instance("web", "1");
@@ -99,7 +103,8 @@ static void test_health_of_checked_instances(void **state)
     /* another check starts anew */
     k.now = 3000;
     assert_true(put_check(&k, "1", "http://b/").is_changed);
-    assert_true(kit_find_instance(&k, "web", "1", &row) && !row.is_healthy && row.unhealthy_at == 3000);
+    assert_true(kit_find_instance(&k, "web", "1", &row) && !row.is_healthy &&
+                row.unhealthy_at == 3000);
     /* and no check means healthy */
     assert_true(kit_register(&k, "web", "1").is_changed);
     assert_true(kit_find_instance(&k, "web", "1", &row) && row.is_healthy);
@@ -140,7 +145,8 @@ static void test_order_of_health(void **state)
     c.u.instance_put.row.is_healthy = 0;
     k.now = 5000;
     assert_true(kit_apply(&k, &c).is_changed);
-    assert_true(kit_find_instance(&k, "web", "1", &row) && !row.is_healthy && row.unhealthy_at == 5000);
+    assert_true(kit_find_instance(&k, "web", "1", &row) && !row.is_healthy &&
+                row.unhealthy_at == 5000);
     expect_service(&k, "web", 1, 0);
     assert_false(kit_apply(&k, &c).is_changed);
     /* an ordinary registration leaves the order standing */
@@ -160,20 +166,24 @@ static void test_ttl_makes_and_keeps_a_lease(void **state)
     kit_init(&k);
     struct command_result r = kit_register_ttl(&k, "web", "1", 15000, 30000);
     assert_true(r.code == 0 && r.lease != 0 && r.ttl_ms == 15000);
-    assert_true(kit_find_instance(&k, "web", "1", &row) && row.meta.lease == r.lease && row.owns_lease && row.is_healthy);
+    assert_true(kit_find_instance(&k, "web", "1", &row) && row.meta.lease == r.lease &&
+                row.owns_lease && row.is_healthy);
     assert_true(kit_find_lease(&k, r.lease, &lease));
-    assert_true(lease.is_owned && lease.ttl_ms == 15000 && lease.remove_after_ms == 30000 && lease.generation == 1);
+    assert_true(lease.is_owned && lease.ttl_ms == 15000 && lease.remove_after_ms == 30000 &&
+                lease.generation == 1);
     /* again: nothing changes, the lease is named so that it can be refreshed */
     struct command_result again = kit_register_ttl(&k, "web", "1", 15000, 30000);
     assert_true(!again.is_changed && again.lease == r.lease && again.ttl_ms == 15000);
     /* another ttl keeps the lease but moves its generation */
     again = kit_register_ttl(&k, "web", "1", 20000, 30000);
     assert_true(again.is_changed && again.lease == r.lease && again.ttl_ms == 20000);
-    assert_true(kit_find_lease(&k, r.lease, &lease) && lease.ttl_ms == 20000 && lease.generation == 2);
+    assert_true(kit_find_lease(&k, r.lease, &lease) && lease.ttl_ms == 20000 &&
+                lease.generation == 2);
     /* without a ttl it goes */
     assert_true(kit_register(&k, "web", "1").is_changed);
     assert_false(kit_find_lease(&k, r.lease, &lease));
-    assert_true(kit_find_instance(&k, "web", "1", &row) && row.meta.lease == 0 && !row.owns_lease && row.is_healthy);
+    assert_true(kit_find_instance(&k, "web", "1", &row) && row.meta.lease == 0 && !row.owns_lease &&
+                row.is_healthy);
     /* and with the instance */
     r = kit_register_ttl(&k, "web", "1", 15000, 0);
     assert_true(kit_deregister(&k, "web", "1").lease == r.lease);

@@ -54,7 +54,8 @@ static void test_parse_is_the_inverse(void **state)
     buf_init(&b);
     key_instance(&b, &(struct instance_name){LIT("n"), LIT("gg"), LIT("sss"), LIT("c"), LIT("id")});
     assert_int_equal(0, key_parse_instance(buf_slice(&b), &i));
-    assert_true(slice_eq(i.ns, LIT("n")) && slice_eq(i.group, LIT("gg")) && slice_eq(i.service, LIT("sss")));
+    assert_true(slice_eq(i.ns, LIT("n")) && slice_eq(i.group, LIT("gg")) &&
+                slice_eq(i.service, LIT("sss")));
     assert_true(slice_eq(i.cluster, LIT("c")) && slice_eq(i.id, LIT("id")));
     assert_int_equal(MU_E_FORMAT, key_parse_config(buf_slice(&b), &c));
     assert_int_equal(MU_E_FORMAT, key_parse_service(buf_slice(&b), &s));
@@ -74,15 +75,17 @@ static void test_parse_refuses(void **state)
     struct config_name c;
     (void)state;
     const struct slice bad[] = {
-        SLICE_LIT(""), SLICE_LIT("C"), SLICE_LIT("Cn"), SLICE_LIT("Cn\0g"), SLICE_LIT("Cn\0g\0"),
-        SLICE_LIT("C\0g\0k"), SLICE_LIT("Cn\0\0k"), SLICE_LIT("Cn\0g\0k\0x"), SLICE_LIT("Xn\0g\0k"),
+        SLICE_LIT(""),        SLICE_LIT("C"),           SLICE_LIT("Cn"),
+        SLICE_LIT("Cn\0g"),   SLICE_LIT("Cn\0g\0"),     SLICE_LIT("C\0g\0k"),
+        SLICE_LIT("Cn\0\0k"), SLICE_LIT("Cn\0g\0k\0x"), SLICE_LIT("Xn\0g\0k"),
     };
     for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
         assert_int_equal(MU_E_FORMAT, key_parse_config(bad[i], &c));
     }
 }
 
-/* A name that is a prefix of another sorts before it, whatever follows: the separator is less than any byte of a name. */
+/* A name that is a prefix of another sorts before it, whatever follows: the separator is less than
+ * any byte of a name. */
 static void test_order_is_that_of_the_fields(void **state)
 {
     static const char *const names[] = {"a", "a!", "aa", "b", "\xc3\xa4"};

@@ -11,10 +11,12 @@ static void test_grant_and_revoke(void **state)
     (void)state;
     kit_init(&k);
     struct command_result r = kit_grant(&k, 9, 15000);
-    assert_true(r.code == 0 && r.lease == 9 && r.ttl_ms == 15000 && r.is_created && r.is_changed && r.revision == 0);
+    assert_true(r.code == 0 && r.lease == 9 && r.ttl_ms == 15000 && r.is_created && r.is_changed &&
+                r.revision == 0);
     assert_int_equal(MU_E_EXISTS, kit_grant(&k, 9, 1).code);
     assert_true(kit_find_lease(&k, 9, &row));
-    assert_true(row.ttl_ms == 15000 && row.generation == 1 && row.remaining_ms == 15000 && !row.is_owned && !row.is_overdue);
+    assert_true(row.ttl_ms == 15000 && row.generation == 1 && row.remaining_ms == 15000 &&
+                !row.is_owned && !row.is_overdue);
     assert_int_equal(0, kit_revoke(&k, 9).code);
     assert_false(kit_find_lease(&k, 9, &row));
     r = kit_revoke(&k, 9);
@@ -76,7 +78,8 @@ static void test_overdue_revive_end(void **state)
     mu_lease_id id = kit_register_ttl(&k, "web", "1", 15000, 30000).lease;
     k.now = 20000;
     assert_true(kit_step(&k, CMD_LEASE_OVERDUE, id, 1, 0).is_changed);
-    assert_true(kit_find_instance(&k, "web", "1", &row) && !row.is_healthy && row.unhealthy_at == 20000);
+    assert_true(kit_find_instance(&k, "web", "1", &row) && !row.is_healthy &&
+                row.unhealthy_at == 20000);
     assert_true(kit_find_lease(&k, id, &lease) && lease.is_overdue && lease.generation == 2);
     /* what was proposed before it moved does nothing */
     assert_false(kit_step(&k, CMD_LEASE_END, id, 1, 0).is_changed);
@@ -84,7 +87,8 @@ static void test_overdue_revive_end(void **state)
     assert_false(kit_step(&k, CMD_LEASE_OVERDUE, id, 2, 0).is_changed); /* it is already */
     assert_true(kit_step(&k, CMD_LEASE_REVIVE, id, 2, 0).is_changed);
     assert_true(kit_find_instance(&k, "web", "1", &row) && row.is_healthy && row.unhealthy_at == 0);
-    assert_true(kit_find_lease(&k, id, &lease) && !lease.is_overdue && lease.generation == 3 && lease.remaining_ms == 15000);
+    assert_true(kit_find_lease(&k, id, &lease) && !lease.is_overdue && lease.generation == 3 &&
+                lease.remaining_ms == 15000);
     assert_false(kit_step(&k, CMD_LEASE_END, id, 2, 0).is_changed);
     assert_false(kit_step(&k, CMD_LEASE_REVIVE, id, 3, 0).is_changed); /* it is alive */
     kit_check(&k);
@@ -122,7 +126,8 @@ static void test_registering_revives(void **state)
     kit_step(&k, CMD_LEASE_OVERDUE, id, 1, 0);
     struct command_result r = kit_register_ttl(&k, "web", "1", 15000, REMOVE_NEVER);
     assert_true(r.is_changed && r.lease == id);
-    assert_true(kit_find_instance(&k, "web", "1", &row) && row.is_healthy && row.meta.create_rev == 1);
+    assert_true(kit_find_instance(&k, "web", "1", &row) && row.is_healthy &&
+                row.meta.create_rev == 1);
     assert_true(kit_find_lease(&k, id, &lease) && !lease.is_overdue && lease.generation == 3);
     kit_check(&k);
     kit_fini(&k);

@@ -52,11 +52,13 @@ static void model_del(struct model *m, struct slice key)
     }
 }
 
-/* Lengths around the chunk's borders, few letters and long shared heads: what a cutting scheme gets wrong first. */
+/* Lengths around the chunk's borders, few letters and long shared heads: what a cutting scheme gets
+ * wrong first. */
 static struct slice random_key(uint64_t *seed, uint8_t *out, size_t key_max)
 {
     static const uint8_t letters[] = {0x00, 0x01, 0x02, 'a', 0xff};
-    static const size_t borders[] = {1, 2, 495, 496, 497, 498, 511, 512, 991, 992, 993, 1488, 1489, 4960, 6144};
+    static const size_t borders[] = {1,   2,   495, 496,  497,  498,  511, 512,
+                                     991, 992, 993, 1488, 1489, 4960, 6144};
     size_t len = borders[kit_below(seed, N_ELEMENTS(borders))];
     if (kit_below(seed, 3) == 0) {
         len = 1 + kit_below(seed, 1500);
@@ -66,7 +68,8 @@ static struct slice random_key(uint64_t *seed, uint8_t *out, size_t key_max)
     out[0] = kit_below(seed, 4) == 0 ? 'I' : 'C';
     size_t n_odd = kit_below(seed, 3);
     for (size_t i = 0; i < n_odd; i++) {
-        size_t at = kit_below(seed, 2) ? len - 1 - kit_below(seed, len < 4 ? len : 4) : kit_below(seed, len);
+        size_t at = kit_below(seed, 2) ? len - 1 - kit_below(seed, len < 4 ? len : 4)
+                                       : kit_below(seed, len);
         if (at != 0) {
             out[at] = letters[kit_below(seed, N_ELEMENTS(letters))];
         }
@@ -74,7 +77,8 @@ static struct slice random_key(uint64_t *seed, uint8_t *out, size_t key_max)
     return slice_of(out, len);
 }
 
-static void expect_at(struct longkey_cur *c, const struct model *m, size_t i, int rc, struct slice key, struct slice value)
+static void expect_at(struct longkey_cur *c, const struct model *m, size_t i, int rc,
+                      struct slice key, struct slice value)
 {
     (void)c;
     if (i == m->n) {
@@ -120,7 +124,8 @@ static void compare_seek(struct db_txn *t, const struct model *m, struct slice t
     longkey_cur_close(&c);
 }
 
-static void put_value(struct db_txn *t, struct model *m, struct slice key, uint32_t value, size_t len)
+static void put_value(struct db_txn *t, struct model *m, struct slice key, uint32_t value,
+                      size_t len)
 {
     uint8_t bytes[2048] = {0};
     struct slice before;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random commands against the store and against a model that is as plain as possible: arrays, linear search, every version kept.
- * Results must agree after every command, all that can be read after every few. */
+/* Random commands against the store and against a model that is as plain as possible: arrays,
+ * linear search, every version kept. Results must agree after every command, all that can be read
+ * after every few. */
 #include "kit.h"
 
 #include <stdio.h>
@@ -90,8 +91,8 @@ static void result_of(struct command_result *r, mu_rev create_rev, mu_rev mod_re
 static void put_version(struct model *m, int key, int is_deleted, struct slice content)
 {
     assert_true(m->n_versions < N_VERSIONS);
-    m->versions[m->n_versions++] =
-        (struct version){m->next, key, is_deleted, content.len, content.len != 0 ? (char)content.p[0] : 0, m->now};
+    m->versions[m->n_versions++] = (struct version){
+        m->next, key, is_deleted, content.len, content.len != 0 ? (char)content.p[0] : 0, m->now};
 }
 
 static void config_put(struct model *m, const struct cmd_config_put *p, struct command_result *r)
@@ -115,7 +116,8 @@ static void config_put(struct model *m, const struct cmd_config_put *p, struct c
     result_of(r, c->create_rev, c->mod_rev, c->version);
 }
 
-static void config_delete(struct model *m, const struct cmd_config_delete *p, struct command_result *r)
+static void config_delete(struct model *m, const struct cmd_config_delete *p,
+                          struct command_result *r)
 {
     int key = number(p->name.key);
     struct m_config *c = &m->configs[key];
@@ -154,7 +156,8 @@ static void instance_remove(struct model *m, struct m_instance *i)
     if (i->is_owned) {
         lease_of(m, i->lease)->id = 0;
     }
-    *i = (struct m_instance){.create_rev = i->create_rev, .mod_rev = change(m), .version = i->version + 1};
+    *i = (struct m_instance){
+        .create_rev = i->create_rev, .mod_rev = change(m), .version = i->version + 1};
 }
 
 static void instance_turn(struct model *m, struct m_instance *i, int is_healthy)
@@ -170,7 +173,8 @@ static void instance_turn(struct model *m, struct m_instance *i, int is_healthy)
 /* order: -1 remove, 0 unhealthy, 1 healthy */
 static void all_on_lease(struct model *m, mu_lease_id id, int order)
 {
-    for (struct m_instance *i = m->instances[0]; i < m->instances[0] + (size_t)N_SERVICES * N_IDS; i++) {
+    for (struct m_instance *i = m->instances[0]; i < m->instances[0] + (size_t)N_SERVICES * N_IDS;
+         i++) {
         if (i->is_live && i->lease == id) {
             if (order < 0) {
                 i->is_owned = 0; /* the caller takes the lease away */
@@ -194,7 +198,8 @@ static int lease_step(struct model *m, enum command_type type, const struct leas
     if (l == NULL || l->generation != s->generation) {
         return 0;
     }
-    if (type == CMD_LEASE_END || (type == CMD_LEASE_OVERDUE && !l->is_overdue && (!l->is_owned || l->remove_after_ms == 0))) {
+    if (type == CMD_LEASE_END || (type == CMD_LEASE_OVERDUE && !l->is_overdue &&
+                                  (!l->is_owned || l->remove_after_ms == 0))) {
         lease_end(m, l);
         return 1;
     }
@@ -228,13 +233,18 @@ static int instance_refused(const struct m_instance *i, mu_rev create_rev)
 }
 
 /* What the instance would be. 0 or the refusal. */
-static int instance_next(struct model *m, const struct cmd_instance_put *p, const struct m_instance *i, struct m_instance *out)
+static int instance_next(struct model *m, const struct cmd_instance_put *p,
+                         const struct m_instance *i, struct m_instance *out)
 {
     const struct instance_row *row = &p->row;
     struct m_lease *l;
     int is_revived = 0;
-    *out = (struct m_instance){.is_live = 1, .is_enabled = row->is_enabled, .port = row->port, .check = row->check.type,
-                               .ttl_ms = row->ttl_ms, .remove_after_ms = row->remove_after_ms};
+    *out = (struct m_instance){.is_live = 1,
+                               .is_enabled = row->is_enabled,
+                               .port = row->port,
+                               .check = row->check.type,
+                               .ttl_ms = row->ttl_ms,
+                               .remove_after_ms = row->remove_after_ms};
     if (row->ttl_ms > 0) {
         out->is_owned = 1;
         out->lease = i->is_owned ? i->lease : p->lease_id;
@@ -253,14 +263,20 @@ static int instance_next(struct model *m, const struct cmd_instance_put *p, cons
         }
         out->lease = row->meta.lease;
     }
-    int keeps = i->is_live && i->check == out->check && i->is_owned == out->is_owned && !i->lease == !out->lease && !is_revived;
-    out->is_healthy = p->set_health ? row->is_healthy : keeps ? i->is_healthy : out->check == CHECK_NONE;
-    out->unhealthy_at = out->is_healthy ? 0 : i->is_live && !i->is_healthy ? i->unhealthy_at : m->now;
+    int keeps = i->is_live && i->check == out->check && i->is_owned == out->is_owned &&
+                !i->lease == !out->lease && !is_revived;
+    out->is_healthy = p->set_health ? row->is_healthy
+                      : keeps       ? i->is_healthy
+                                    : out->check == CHECK_NONE;
+    out->unhealthy_at = out->is_healthy                ? 0
+                        : i->is_live && !i->is_healthy ? i->unhealthy_at
+                                                       : m->now;
     out->create_rev = i->is_live ? i->create_rev : m->next;
     out->version = i->is_live ? i->version + 1 : 1;
     out->mod_rev = m->next;
-    int is_same = i->is_live && !is_revived && i->is_enabled == out->is_enabled && i->port == out->port && i->check == out->check &&
-                  i->ttl_ms == out->ttl_ms && i->remove_after_ms == out->remove_after_ms && i->lease == out->lease &&
+    int is_same = i->is_live && !is_revived && i->is_enabled == out->is_enabled &&
+                  i->port == out->port && i->check == out->check && i->ttl_ms == out->ttl_ms &&
+                  i->remove_after_ms == out->remove_after_ms && i->lease == out->lease &&
                   i->is_healthy == out->is_healthy;
     if (is_same) {
         *out = *i;
@@ -268,7 +284,8 @@ static int instance_next(struct model *m, const struct cmd_instance_put *p, cons
     return 0;
 }
 
-static void instance_settle_lease(struct model *m, const struct m_instance *was, const struct m_instance *now)
+static void instance_settle_lease(struct model *m, const struct m_instance *was,
+                                  const struct m_instance *now)
 {
     struct m_lease *l;
     if (was->is_owned && was->lease != now->lease) {
@@ -281,7 +298,8 @@ static void instance_settle_lease(struct model *m, const struct m_instance *was,
     if (l == NULL) {
         l = lease_new(m, now->lease, now->ttl_ms);
         l->is_owned = 1;
-    } else if (l->is_overdue || l->ttl_ms != now->ttl_ms || l->remove_after_ms != now->remove_after_ms) {
+    } else if (l->is_overdue || l->ttl_ms != now->ttl_ms ||
+               l->remove_after_ms != now->remove_after_ms) {
         l->is_overdue = 0;
         l->generation++;
         l->remaining_ms = now->ttl_ms;
@@ -290,7 +308,8 @@ static void instance_settle_lease(struct model *m, const struct m_instance *was,
     l->remove_after_ms = now->remove_after_ms;
 }
 
-static void instance_put(struct model *m, const struct cmd_instance_put *p, struct command_result *r)
+static void instance_put(struct model *m, const struct cmd_instance_put *p,
+                         struct command_result *r)
 {
     struct m_instance *i = instance_of(m, &p->name), next;
     r->code = cas_refused(p->cas, p->expect, i->is_live, i->mod_rev);
@@ -316,7 +335,8 @@ static void instance_put(struct model *m, const struct cmd_instance_put *p, stru
     result_of(r, i->create_rev, i->mod_rev, i->version);
 }
 
-static void instance_delete(struct model *m, const struct cmd_instance_delete *p, struct command_result *r)
+static void instance_delete(struct model *m, const struct cmd_instance_delete *p,
+                            struct command_result *r)
 {
     struct m_instance *i = instance_of(m, &p->name);
     r->code = instance_refused(i, p->create_rev);
@@ -329,7 +349,8 @@ static void instance_delete(struct model *m, const struct cmd_instance_delete *p
     }
 }
 
-static void instance_health(struct model *m, const struct cmd_instance_health *p, struct command_result *r)
+static void instance_health(struct model *m, const struct cmd_instance_health *p,
+                            struct command_result *r)
 {
     struct m_instance *i = instance_of(m, &p->name);
     r->code = instance_refused(i, p->create_rev);
@@ -368,14 +389,29 @@ static void lease_revoke(struct model *m, mu_lease_id id, struct command_result 
 static void run(struct model *m, const struct command *c, struct command_result *r)
 {
     switch (c->type) {
-    case CMD_CONFIG_PUT: config_put(m, &c->u.config_put, r); break;
-    case CMD_CONFIG_DELETE: config_delete(m, &c->u.config_delete, r); break;
-    case CMD_INSTANCE_PUT: instance_put(m, &c->u.instance_put, r); break;
-    case CMD_INSTANCE_DELETE: instance_delete(m, &c->u.instance_delete, r); break;
-    case CMD_INSTANCE_HEALTH: instance_health(m, &c->u.instance_health, r); break;
-    case CMD_LEASE_GRANT: lease_grant(m, &c->u.lease_grant, r); break;
-    case CMD_LEASE_REVOKE: lease_revoke(m, c->u.lease_revoke.id, r); break;
-    case CMD_COMPACT: break;
+    case CMD_CONFIG_PUT:
+        config_put(m, &c->u.config_put, r);
+        break;
+    case CMD_CONFIG_DELETE:
+        config_delete(m, &c->u.config_delete, r);
+        break;
+    case CMD_INSTANCE_PUT:
+        instance_put(m, &c->u.instance_put, r);
+        break;
+    case CMD_INSTANCE_DELETE:
+        instance_delete(m, &c->u.instance_delete, r);
+        break;
+    case CMD_INSTANCE_HEALTH:
+        instance_health(m, &c->u.instance_health, r);
+        break;
+    case CMD_LEASE_GRANT:
+        lease_grant(m, &c->u.lease_grant, r);
+        break;
+    case CMD_LEASE_REVOKE:
+        lease_revoke(m, c->u.lease_revoke.id, r);
+        break;
+    case CMD_COMPACT:
+        break;
     default:
         for (size_t i = 0; i < c->u.lease_steps.n; i++) {
             r->is_changed |= lease_step(m, c->type, &c->u.lease_steps.items[i]);
@@ -407,21 +443,26 @@ static struct command_result model_apply(struct model *m, const struct command *
 
 /* ---- comparing ---- */
 
-static void expect_result(const struct command *c, const struct command_result *want, const struct command_result *got)
+static void expect_result(const struct command *c, const struct command_result *want,
+                          const struct command_result *got)
 {
-    int is_same = want->code == got->code && want->revision == got->revision && want->mod_rev == got->mod_rev &&
-                  want->create_rev == got->create_rev && want->version == got->version && want->lease == got->lease &&
-                  want->ttl_ms == got->ttl_ms && want->is_created == got->is_created && want->is_changed == got->is_changed &&
-                  want->is_duplicate == got->is_duplicate;
+    int is_same = want->code == got->code && want->revision == got->revision &&
+                  want->mod_rev == got->mod_rev && want->create_rev == got->create_rev &&
+                  want->version == got->version && want->lease == got->lease &&
+                  want->ttl_ms == got->ttl_ms && want->is_created == got->is_created &&
+                  want->is_changed == got->is_changed && want->is_duplicate == got->is_duplicate;
     if (!is_same) {
-        fail_msg("command type %d: want code %d rev %llu mod %llu create %llu version %llu lease %llx ttl %lld %d%d%d, "
-                 "got code %d rev %llu mod %llu create %llu version %llu lease %llx ttl %lld %d%d%d",
-                 c->type, want->code, (unsigned long long)want->revision, (unsigned long long)want->mod_rev,
-                 (unsigned long long)want->create_rev, (unsigned long long)want->version, (unsigned long long)want->lease,
-                 (long long)want->ttl_ms, want->is_created, want->is_changed, want->is_duplicate, got->code,
-                 (unsigned long long)got->revision, (unsigned long long)got->mod_rev, (unsigned long long)got->create_rev,
-                 (unsigned long long)got->version, (unsigned long long)got->lease, (long long)got->ttl_ms, got->is_created,
-                 got->is_changed, got->is_duplicate);
+        fail_msg(
+            "command type %d: want code %d rev %llu mod %llu create %llu version %llu lease %llx ttl %lld %d%d%d, "
+            "got code %d rev %llu mod %llu create %llu version %llu lease %llx ttl %lld %d%d%d",
+            c->type, want->code, (unsigned long long)want->revision,
+            (unsigned long long)want->mod_rev, (unsigned long long)want->create_rev,
+            (unsigned long long)want->version, (unsigned long long)want->lease,
+            (long long)want->ttl_ms, want->is_created, want->is_changed, want->is_duplicate,
+            got->code, (unsigned long long)got->revision, (unsigned long long)got->mod_rev,
+            (unsigned long long)got->create_rev, (unsigned long long)got->version,
+            (unsigned long long)got->lease, (long long)got->ttl_ms, got->is_created,
+            got->is_changed, got->is_duplicate);
     }
 }
 
@@ -450,8 +491,10 @@ static void compare_config(struct model *m, struct view *v, int key, mu_rev rev)
     }
     assert_int_equal(want == NULL || want->is_deleted ? MU_E_NOT_FOUND : 0, rc);
     if (rc == 0) {
-        assert_true(row.meta.mod_rev == want->rev && row.content.len == want->len && row.meta.time_ms == want->time_ms);
-        assert_true(want->len == 0 || (row.content.p[0] == want->first && row.content.p[want->len - 1] == want->first));
+        assert_true(row.meta.mod_rev == want->rev && row.content.len == want->len &&
+                    row.meta.time_ms == want->time_ms);
+        assert_true(want->len == 0 || (row.content.p[0] == want->first &&
+                                       row.content.p[want->len - 1] == want->first));
     }
 }
 
@@ -466,10 +509,14 @@ static void compare_instance(struct model *m, struct view *v, int service, int i
     int rc = view_instance(v, &n, &row);
     assert_int_equal(i->is_live ? 0 : MU_E_NOT_FOUND, rc);
     if (rc == 0) {
-        assert_true(row.is_enabled == i->is_enabled && row.is_healthy == i->is_healthy && row.owns_lease == i->is_owned);
-        assert_true(row.meta.create_rev == i->create_rev && row.meta.mod_rev == i->mod_rev && row.meta.version == i->version);
-        assert_true(row.meta.lease == i->lease && row.ttl_ms == i->ttl_ms && row.unhealthy_at == i->unhealthy_at);
-        assert_true(row.port == i->port && row.check.type == i->check && row.remove_after_ms == i->remove_after_ms);
+        assert_true(row.is_enabled == i->is_enabled && row.is_healthy == i->is_healthy &&
+                    row.owns_lease == i->is_owned);
+        assert_true(row.meta.create_rev == i->create_rev && row.meta.mod_rev == i->mod_rev &&
+                    row.meta.version == i->version);
+        assert_true(row.meta.lease == i->lease && row.ttl_ms == i->ttl_ms &&
+                    row.unhealthy_at == i->unhealthy_at);
+        assert_true(row.port == i->port && row.check.type == i->check &&
+                    row.remove_after_ms == i->remove_after_ms);
     }
 }
 
@@ -483,8 +530,10 @@ static int compare_lease(void *arg, const struct lease_row *row)
     struct lease_count *count = arg;
     const struct m_lease *l = lease_of(count->model, row->id);
     assert_non_null(l);
-    assert_true(l->ttl_ms == row->ttl_ms && l->generation == row->generation && l->remaining_ms == row->remaining_ms);
-    assert_true(l->is_owned == row->is_owned && l->is_overdue == row->is_overdue && l->remove_after_ms == row->remove_after_ms);
+    assert_true(l->ttl_ms == row->ttl_ms && l->generation == row->generation &&
+                l->remaining_ms == row->remaining_ms);
+    assert_true(l->is_owned == row->is_owned && l->is_overdue == row->is_overdue &&
+                l->remove_after_ms == row->remove_after_ms);
     count->n++;
     return 0;
 }

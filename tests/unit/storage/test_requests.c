@@ -4,7 +4,8 @@
 
 #include <stdio.h>
 
-static struct command_result put_with_id(struct kit *k, uint64_t id, const char *key, const char *content, enum cas_mode cas)
+static struct command_result put_with_id(struct kit *k, uint64_t id, const char *key,
+                                         const char *content, enum cas_mode cas)
 {
     struct command c = {.type = CMD_CONFIG_PUT, .has_request_id = 1};
     memcpy(c.request_id, &id, sizeof(id));
@@ -23,7 +24,8 @@ static void test_a_repeated_id_changes_nothing(void **state)
     kit_put(&k, "a", "2");
     struct command_result again = put_with_id(&k, 7, "a", "3", CAS_NONE);
     assert_true(again.is_duplicate && !first.is_duplicate);
-    assert_true(again.mod_rev == first.mod_rev && again.revision == first.revision && again.version == first.version);
+    assert_true(again.mod_rev == first.mod_rev && again.revision == first.revision &&
+                again.version == first.version);
     assert_int_equal(0, kit_read(&k, "a", 0, "2"));
     assert_int_equal(0, k.changes.n);
     /* a refusal is an answer, too */
@@ -48,7 +50,8 @@ static void test_remembered_over_a_restart(void **state)
     kit_fini(&k);
 }
 
-/* Only the newest are kept; those are found however the hash table was shuffled by the others going. */
+/* Only the newest are kept; those are found however the hash table was shuffled by the others
+ * going. */
 static void test_the_oldest_are_forgotten(void **state)
 {
     struct kit k;
@@ -74,7 +77,8 @@ static void test_the_oldest_are_forgotten(void **state)
     kit_open(&k);
     assert_true(put_with_id(&k, ids[700], "other", "x", CAS_NONE).is_duplicate);
     assert_true(put_with_id(&k, ids[899], "other", "x", CAS_NONE).is_duplicate);
-    assert_false(put_with_id(&k, ids[699], "other", "x", CAS_NONE).is_duplicate); /* this pushes 700 out */
+    assert_false(
+        put_with_id(&k, ids[699], "other", "x", CAS_NONE).is_duplicate); /* this pushes 700 out */
     assert_false(put_with_id(&k, ids[700], "other", "x", CAS_NONE).is_duplicate);
     kit_fini(&k);
 }

@@ -94,9 +94,10 @@ static void test_golden(void **state)
 
 static void expect_meta(const struct row_meta *x, const struct row_meta *y)
 {
-    assert_true(x->create_rev == y->create_rev && x->create_sub == y->create_sub && x->mod_rev == y->mod_rev &&
-                x->mod_sub == y->mod_sub && x->version == y->version && x->lease == y->lease && x->prev_rev == y->prev_rev &&
-                x->prev_sub == y->prev_sub && x->time_ms == y->time_ms && x->is_deleted == y->is_deleted);
+    assert_true(x->create_rev == y->create_rev && x->create_sub == y->create_sub &&
+                x->mod_rev == y->mod_rev && x->mod_sub == y->mod_sub && x->version == y->version &&
+                x->lease == y->lease && x->prev_rev == y->prev_rev && x->prev_sub == y->prev_sub &&
+                x->time_ms == y->time_ms && x->is_deleted == y->is_deleted);
 }
 
 static void test_config_round_trip(void **state)
@@ -128,13 +129,19 @@ static void test_instance_round_trip(void **state)
     instance_row_encode(&b, &in);
     assert_int_equal(0, instance_row_decode(buf_slice(&b), &out));
     expect_meta(&in.meta, &out.meta);
-    assert_true(slice_eq(in.address, out.address) && in.port == out.port && in.weight == out.weight);
-    assert_true(in.is_enabled == out.is_enabled && in.is_healthy == out.is_healthy && in.owns_lease == out.owns_lease);
-    assert_true(in.ttl_ms == out.ttl_ms && in.remove_after_ms == out.remove_after_ms && in.unhealthy_at == out.unhealthy_at);
-    assert_true(slice_eq(in.tags, out.tags) && slice_eq(in.metadata, out.metadata) && slice_eq(in.output, out.output));
+    assert_true(slice_eq(in.address, out.address) && in.port == out.port &&
+                in.weight == out.weight);
+    assert_true(in.is_enabled == out.is_enabled && in.is_healthy == out.is_healthy &&
+                in.owns_lease == out.owns_lease);
+    assert_true(in.ttl_ms == out.ttl_ms && in.remove_after_ms == out.remove_after_ms &&
+                in.unhealthy_at == out.unhealthy_at);
+    assert_true(slice_eq(in.tags, out.tags) && slice_eq(in.metadata, out.metadata) &&
+                slice_eq(in.output, out.output));
     assert_true(in.check.type == out.check.type && slice_eq(in.check.target, out.check.target));
-    assert_true(slice_eq(in.check.method, out.check.method) && in.check.interval_ms == out.check.interval_ms);
-    assert_true(in.check.timeout_ms == out.check.timeout_ms && in.check.failures == out.check.failures);
+    assert_true(slice_eq(in.check.method, out.check.method) &&
+                in.check.interval_ms == out.check.interval_ms);
+    assert_true(in.check.timeout_ms == out.check.timeout_ms &&
+                in.check.failures == out.check.failures);
     assert_int_equal(in.check.successes, out.check.successes);
     buf_fini(&b);
     buf_fini(&tags);
@@ -144,12 +151,18 @@ static void test_instance_round_trip(void **state)
 static void test_lease_round_trip(void **state)
 {
     struct buf b;
-    struct lease_row out, in = {.id = 1, .ttl_ms = 2, .generation = 3, .remaining_ms = 4, .is_overdue = 1, .remove_after_ms = -1};
+    struct lease_row out, in = {.id = 1,
+                                .ttl_ms = 2,
+                                .generation = 3,
+                                .remaining_ms = 4,
+                                .is_overdue = 1,
+                                .remove_after_ms = -1};
     (void)state;
     buf_init(&b);
     lease_row_encode(&b, &in);
     assert_int_equal(0, lease_row_decode(buf_slice(&b), &out));
-    assert_true(out.id == 1 && out.ttl_ms == 2 && out.generation == 3 && out.remaining_ms == 4 && out.is_overdue == 1);
+    assert_true(out.id == 1 && out.ttl_ms == 2 && out.generation == 3 && out.remaining_ms == 4 &&
+                out.is_overdue == 1);
     assert_true(out.remove_after_ms == REMOVE_NEVER && out.is_owned == 0);
     buf_fini(&b);
 }
@@ -280,9 +293,12 @@ static void test_refuses_unsound_instances(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),          cmocka_unit_test(test_config_round_trip),
-        cmocka_unit_test(test_instance_round_trip), cmocka_unit_test(test_lease_round_trip),
-        cmocka_unit_test(test_lists),           cmocka_unit_test(test_refuses_cut_longer_and_newer),
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_config_round_trip),
+        cmocka_unit_test(test_instance_round_trip),
+        cmocka_unit_test(test_lease_round_trip),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_refuses_cut_longer_and_newer),
         cmocka_unit_test(test_refuses_unsound_instances),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,15 +76,20 @@ static void test_a_copy_is_equal_and_goes_on_equally(void **state)
     struct snapshot_info written = write_ok(&x, path);
     assert_int_equal(0, snapshot_check(path, &info, &e));
     store_state(x.store, &sx);
-    assert_true(info.index == sx.applied && info.term == sx.applied_term && info.revision == sx.revision && info.hash == sx.hash);
-    assert_true(info.conf_index == sx.conf_index && slice_eq(slice_of(info.conf, info.conf_len), LIT("three members")));
-    assert_true(info.n_rows == written.n_rows && info.size_bytes == written.size_bytes && info.n_rows > 100);
+    assert_true(info.index == sx.applied && info.term == sx.applied_term &&
+                info.revision == sx.revision && info.hash == sx.hash);
+    assert_true(info.conf_index == sx.conf_index &&
+                slice_eq(slice_of(info.conf, info.conf_len), LIT("three members")));
+    assert_true(info.n_rows == written.n_rows && info.size_bytes == written.size_bytes &&
+                info.n_rows > 100);
     load_ok(&y, path);
     store_state(y.store, &sy);
-    assert_true(sx.applied == sy.applied && sx.revision == sy.revision && sx.hash == sy.hash && slice_eq(sx.conf, sy.conf));
+    assert_true(sx.applied == sy.applied && sx.revision == sy.revision && sx.hash == sy.hash &&
+                slice_eq(sx.conf, sy.conf));
     kit_check(&y);
     kit_expect_equal(x.store, y.store);
-    /* request ids, the place of a compaction under way, leases: what comes after comes out the same */
+    /* request ids, the place of a compaction under way, leases: what comes after comes out the same
+     */
     fill(&x, 13, 1500);
     fill(&y, 13, 1500);
     kit_expect_equal(x.store, y.store);
@@ -250,7 +255,8 @@ static int load_forged(struct kit *k, const struct forged *rows, size_t n)
     assert_true(fd >= 0);
     snapshot_put_header(w, fd, path, &info, &e);
     for (size_t i = 0; i < n; i++) {
-        snapshot_put_row(w, rows[i].table, slice_of(rows[i].key, rows[i].key_len), slice_of(rows[i].value, rows[i].value_len));
+        snapshot_put_row(w, rows[i].table, slice_of(rows[i].key, rows[i].key_len),
+                         slice_of(rows[i].value, rows[i].value_len));
     }
     assert_int_equal(0, snapshot_put_end(w));
     close(fd);
@@ -283,14 +289,18 @@ static void test_forged_keys_are_refused(void **state)
     struct kit k;
     (void)state;
     kit_init(&k);
-    const struct slice a = SLICE_LIT("Cn\0g\0a"), b = SLICE_LIT("Cn\0g\0b"), sub = SLICE_LIT("\1\0\0\0\0\0\0\0\1x");
+    const struct slice a = SLICE_LIT("Cn\0g\0a"), b = SLICE_LIT("Cn\0g\0b"),
+                       sub = SLICE_LIT("\1\0\0\0\0\0\0\0\1x");
     assert_int_equal(0, load_with_keys(&k, a, a));
     assert_int_equal(MU_E_CORRUPT, load_with_keys(&k, a, b));
     assert_int_equal(MU_E_CORRUPT, load_with_keys(&k, sub, sub));
     kit_fini(&k);
 }
 
-#define FORGE(table, key, value) {(table), (key), sizeof(key) - 1, (value), sizeof(value) - 1}
+#define FORGE(table, key, value)                                    \
+    {                                                               \
+        (table), (key), sizeof(key) - 1, (value), sizeof(value) - 1 \
+    }
 
 static void test_forged_records_are_refused(void **state)
 {
@@ -299,9 +309,11 @@ static void test_forged_records_are_refused(void **state)
     kit_init(&k);
     kit_put(&k, "a", "1");
     const struct forged unknown_table[] = {FORGE(99, "k", "v")};
-    const struct forged row_without_event[] = {FORGE(DB_ROWS, "Ca\0b\0c", "\0\0\0\0\0\0\0\0\1\0\0\0\0")};
+    const struct forged row_without_event[] = {
+        FORGE(DB_ROWS, "Ca\0b\0c", "\0\0\0\0\0\0\0\0\1\0\0\0\0")};
     const struct forged row_not_a_reference[] = {FORGE(DB_ROWS, "Ca\0b\0c", "row")};
-    const struct forged row_in_a_sub_range[] = {FORGE(DB_ROWS, "\1\0\0\0\0\0\0\0\1x", "\0\0\0\0\0\0\0\0\1\0\0\0\0")};
+    const struct forged row_in_a_sub_range[] = {
+        FORGE(DB_ROWS, "\1\0\0\0\0\0\0\0\1x", "\0\0\0\0\0\0\0\0\1\0\0\0\0")};
     const struct forged event_of_nothing[] = {FORGE(DB_EVENTS, "\0\0\0\0\0\0\0\1\0\0\0\0", "")};
     const struct forged event_key[] = {FORGE(DB_EVENTS, "short", "")};
     const struct forged lease[] = {FORGE(DB_LEASES, "12345678", "x")};

@@ -34,7 +34,8 @@ static void make_entry(struct encoded *en, size_t at, mu_index index)
     buf_clear(&en->bytes[at]);
     kit_random_command(&seed, &text, &one);
     command_encode(&en->bytes[at], &one);
-    en->entries[at] = (struct store_entry){index, 1 + index / 1000, STORE_COMMAND, buf_slice(&en->bytes[at])};
+    en->entries[at] =
+        (struct store_entry){index, 1 + index / 1000, STORE_COMMAND, buf_slice(&en->bytes[at])};
     if (index % 50 == 7) {
         en->entries[at].kind = STORE_BARRIER;
         en->entries[at].data = slice_of(NULL, 0);
@@ -43,7 +44,8 @@ static void make_entry(struct encoded *en, size_t at, mu_index index)
     }
 }
 
-static void apply_range(struct store *s, struct encoded *en, mu_index from, mu_index to, size_t batch)
+static void apply_range(struct store *s, struct encoded *en, mu_index from, mu_index to,
+                        size_t batch)
 {
     struct change_set changes;
     while (from <= to) {
@@ -74,9 +76,11 @@ static void test_empty(void **state)
     kit_init(&k);
     assert_false(k.was_reset);
     store_state(k.store, &st);
-    assert_true(st.applied == 0 && st.applied_term == 0 && st.revision == 0 && st.hash == 0 && st.conf.len == 0);
+    assert_true(st.applied == 0 && st.applied_term == 0 && st.revision == 0 && st.hash == 0 &&
+                st.conf.len == 0);
     struct view *v = view_open(k.store);
-    assert_true(view_revision(v) == 0 && view_applied(v) == 0 && view_compacted(v, SPACE_CONFIG) == 0);
+    assert_true(view_revision(v) == 0 && view_applied(v) == 0 &&
+                view_compacted(v, SPACE_CONFIG) == 0);
     view_close(v);
     kit_fini(&k);
 }
@@ -118,7 +122,8 @@ static void test_entries_applied_before_are_skipped(void **state)
     kit_fini(&k);
 }
 
-/* However the entries are cut into batches, and whether or not the process was stopped in between: one state. */
+/* However the entries are cut into batches, and whether or not the process was stopped in between:
+ * one state. */
 static void test_batches_do_not_matter(void **state)
 {
     struct kit x, y;
@@ -138,7 +143,8 @@ static void test_batches_do_not_matter(void **state)
     apply_range(y.store, en, 1201, 2000, 64);
     store_state(x.store, &sx);
     store_state(y.store, &sy);
-    assert_true(sx.applied == 2000 && sy.applied == 2000 && sx.hash == sy.hash && sx.revision == sy.revision);
+    assert_true(sx.applied == 2000 && sy.applied == 2000 && sx.hash == sy.hash &&
+                sx.revision == sy.revision);
     assert_true(sx.conf_index == sy.conf_index && slice_eq(sx.conf, sy.conf) && sx.conf.len != 0);
     kit_expect_equal(x.store, y.store);
     kit_check(&x);
@@ -179,7 +185,8 @@ static void on_result(void *arg, const struct store_entry *entry, const struct c
     *(struct command_result *)arg = *r;
 }
 
-/* Bytes that nobody understands are refused alike on every node and move nothing but the index and the hash. */
+/* Bytes that nobody understands are refused alike on every node and move nothing but the index and
+ * the hash. */
 static void test_senseless_command(void **state)
 {
     struct kit k;
@@ -190,10 +197,12 @@ static void test_senseless_command(void **state)
     kit_init(&k);
     kit_put(&k, "a", "1");
     store_state(k.store, &before);
-    store_apply(k.store, &(struct store_entry){2, 1, STORE_COMMAND, LIT("\x09nonsense")}, 1, on_result, &r, &changes);
+    store_apply(k.store, &(struct store_entry){2, 1, STORE_COMMAND, LIT("\x09nonsense")}, 1,
+                on_result, &r, &changes);
     store_state(k.store, &after);
     assert_int_equal(MU_E_FORMAT, r.code);
-    assert_true(after.applied == 2 && after.revision == before.revision && r.revision == 1 && after.hash != before.hash);
+    assert_true(after.applied == 2 && after.revision == before.revision && r.revision == 1 &&
+                after.hash != before.hash);
     kit_fini(&k);
 }
 
@@ -243,8 +252,8 @@ static void test_what_is_trusted(void **state)
     } cases[] = {
         {1, 1, BOOT_A, BOOT_A, 5, 5}, {1, 1, BOOT_A, BOOT_B, 5, 9}, {1, 1, "", "", 0, 0},
         {0, 1, BOOT_A, BOOT_A, 5, 5}, {0, 0, BOOT_A, BOOT_B, 5, 5}, /* the machine went down */
-        {0, 0, BOOT_A, BOOT_A, 5, 6}, /* the file system was away */
-        {0, 0, BOOT_A, BOOT_A, 0, 0}, /* an old kernel cannot tell */
+        {0, 0, BOOT_A, BOOT_A, 5, 6},                               /* the file system was away */
+        {0, 0, BOOT_A, BOOT_A, 0, 0},                               /* an old kernel cannot tell */
         {0, 0, BOOT_A, BOOT_A, 5, 0}, {0, 0, "", "", 5, 5},
     };
     (void)state;
@@ -264,7 +273,8 @@ static void test_what_is_trusted(void **state)
     }
 }
 
-/* The clean mark is gone before the first write: a power cut after a clean start is not mistaken for a clean stop. */
+/* The clean mark is gone before the first write: a power cut after a clean start is not mistaken
+ * for a clean stop. */
 static void test_opening_takes_the_clean_mark_away(void **state)
 {
     struct kit k = {.now = 1};
@@ -356,7 +366,8 @@ static _Noreturn void apply_until_killed(struct kit *k)
     }
 }
 
-/* Killed at any moment, the store is a prefix of the log: exactly what its applied index says, in every table. */
+/* Killed at any moment, the store is a prefix of the log: exactly what its applied index says, in
+ * every table. */
 static void test_kill_9(void **state)
 {
     struct kit k, replay;
@@ -409,7 +420,8 @@ static void *read_all_the_time(void *arg)
         struct config_row row;
         struct config_name n = kit_config_name("a");
         struct view *v = view_open(r->kit->store);
-        struct view *nested = view_open(r->kit->store); /* must not wait for a gate that waits for us */
+        struct view *nested =
+            view_open(r->kit->store); /* must not wait for a gate that waits for us */
         if (view_config(v, &n, 0, &row) == 0) {
             MU_INVARIANT(row.content.len == 2999 && row.content.p[0] == row.content.p[2998]);
         }
@@ -484,8 +496,8 @@ static int mount_small(const char *dir)
 
 enum { CHILD_OK = 0, CHILD_SKIP = 77, CHILD_BAD = 1 };
 
-/* Fill the disk: store_has_room says no before any page store would fail (that would be SIGBUS), what was applied stays
- * readable, and when there is space again writing goes on. */
+/* Fill the disk: store_has_room says no before any page store would fail (that would be SIGBUS),
+ * what was applied stays readable, and when there is space again writing goes on. */
 static _Noreturn void fill_the_disk(struct kit *k)
 {
     static char text[20000];

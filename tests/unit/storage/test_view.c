@@ -48,11 +48,13 @@ static void put(struct kit *k, const char *ns, const char *group, const char *ke
     assert_int_equal(0, kit_apply(k, &c).code);
 }
 
-static void expect_configs(struct kit *k, const char *ns, const char *group, const char *prefix, const char *want)
+static void expect_configs(struct kit *k, const char *ns, const char *group, const char *prefix,
+                           const char *want)
 {
     struct names s = {.n = 0};
     struct view *v = view_open(k->store);
-    assert_int_equal(0, view_configs(v, slice_str(ns), slice_str(group), slice_str(prefix), on_config, &s));
+    assert_int_equal(
+        0, view_configs(v, slice_str(ns), slice_str(group), slice_str(prefix), on_config, &s));
     view_close(v);
     assert_string_equal(want, s.text);
 }
@@ -112,7 +114,8 @@ static void test_scans_of_services(void **state)
     kit_register(&k, "gone", "1");
     kit_deregister(&k, "gone", "1");
     struct view *v = view_open(k.store);
-    assert_int_equal(0, view_services(v, LIT("public"), LIT("DEFAULT_GROUP"), LIT("web"), on_service, &s));
+    assert_int_equal(
+        0, view_services(v, LIT("public"), LIT("DEFAULT_GROUP"), LIT("web"), on_service, &s));
     assert_string_equal("DEFAULT_GROUP/web DEFAULT_GROUP/web2 ", s.text);
     s = (struct names){.n = 0};
     assert_int_equal(0, view_services(v, LIT("public"), LIT(""), LIT("p"), on_service, &s));
@@ -136,7 +139,8 @@ static int on_version(void *arg, const struct config_name *n, const struct confi
     struct names *s = arg;
     char text[32];
     (void)n;
-    snprintf(text, sizeof(text), "%llu%s", (unsigned long long)row->meta.mod_rev, row->meta.is_deleted ? "!" : "");
+    snprintf(text, sizeof(text), "%llu%s", (unsigned long long)row->meta.mod_rev,
+             row->meta.is_deleted ? "!" : "");
     note(s, slice_str(text), row->content);
     return s->stop_after != 0 && s->n == s->stop_after ? 77 : 0;
 }
@@ -169,7 +173,8 @@ static void test_history(void **state)
     kit_fini(&k);
 }
 
-static int on_change(void *arg, mu_rev rev, uint32_t sub, struct slice key, struct slice row, int is_delete)
+static int on_change(void *arg, mu_rev rev, uint32_t sub, struct slice key, struct slice row,
+                     int is_delete)
 {
     struct names *s = arg;
     char text[64];
@@ -181,7 +186,8 @@ static int on_change(void *arg, mu_rev rev, uint32_t sub, struct slice key, stru
     return s->stop_after != 0 && s->n == s->stop_after ? 77 : 0;
 }
 
-static mu_rev expect_changes(struct view *v, const char *spaces, mu_rev from, size_t max, const char *want)
+static mu_rev expect_changes(struct view *v, const char *spaces, mu_rev from, size_t max,
+                             const char *want)
 {
     struct names s = {.n = 0};
     mu_rev next = 0;
@@ -195,10 +201,10 @@ static void test_changes(void **state)
     struct kit k;
     (void)state;
     kit_init(&k);
-    kit_put(&k, "a", "1");        /* 1 */
-    kit_register(&k, "web", "1"); /* 2: two rows */
-    kit_register(&k, "web", "1"); /* nothing */
-    kit_put(&k, "a", "2");        /* 3 */
+    kit_put(&k, "a", "1");          /* 1 */
+    kit_register(&k, "web", "1");   /* 2: two rows */
+    kit_register(&k, "web", "1");   /* nothing */
+    kit_put(&k, "a", "2");          /* 3 */
     kit_deregister(&k, "web", "1"); /* 4: two rows */
     struct view *v = view_open(k.store);
     assert_int_equal(5, expect_changes(v, "CIS", 1, 100, "1.0/C 2.0/I 2.1/S 3.0/C 4.0/I 4.1/S "));
@@ -248,8 +254,11 @@ static void test_a_view_stands_still(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scans_of_configs), cmocka_unit_test(test_scans_of_services), cmocka_unit_test(test_history),
-        cmocka_unit_test(test_changes),          cmocka_unit_test(test_a_view_stands_still),
+        cmocka_unit_test(test_scans_of_configs),
+        cmocka_unit_test(test_scans_of_services),
+        cmocka_unit_test(test_history),
+        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_a_view_stands_still),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
