@@ -17,6 +17,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -87,6 +88,27 @@ static int open_seg(struct scan *sc, uint64_t seq, unsigned flags, struct disk_f
     return sc->w->disk->ops->open(sc->w->disk, path, flags, out, sc->e);
 }
 
+static void img_free(struct scan *sc)
+{
+    if (sc->img_cap != 0) {
+        munmap(sc->img, sc->img_cap);
+        sc->img_cap = 0;
+    }
+}
+
+/* Mapped, not from the heap: one large block freed there would keep the allocator from ever giving
+ * the memory of the cache back. */
+static void img_reserve(struct scan *sc, size_t size)
+{
+    if (sc->img_cap >= size) {
+        return;
+    }
+    img_free(sc);
+    sc->img = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    MU_INVARIANT(sc->img != MAP_FAILED);
+    sc->img_cap = size;
+}
+
 /* Bytes from..to of segment i; a shorter file reads as zeros. */
 static int load(struct scan *sc, size_t i, uint32_t from, uint32_t to)
 {
@@ -96,11 +118,7 @@ static int load(struct scan *sc, size_t i, uint32_t from, uint32_t to)
     if (rc != 0) {
         return rc;
     }
-    if (sc->img_cap < to) {
-        mem_free(sc->img);
-        sc->img = mem_alloc(to);
-        sc->img_cap = to;
-    }
+    img_reserve(sc, to);
     rc = f->disk->ops->pread(f, sc->img + from, to - from, from, &got, sc->e);
     f->disk->ops->close(f);
     if (rc == 0) {
@@ -460,6 +478,6 @@ int wal_scan(struct wal *w, struct wal_info *info, struct err *e)
     mem_free(sc.seqs);
     mem_free(sc.spares);
     mem_free(sc.heads);
-    mem_free(sc.img);
+    img_free(&sc);
     return rc;
 }
