@@ -558,6 +558,8 @@ void net_conn_drain(struct net_conn *c)
 {
     if (c->http != NULL) {
         http_conn_drain(c->http);
+    } else if (c->is_tls_unread) {
+        destroy(c); /* never said a word */
     }
 }
 

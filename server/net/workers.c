@@ -2,6 +2,7 @@
 /* All workers: sockets are bound first, then threads start; orders reach the threads as mail. */
 #include "server/net/net_impl.h"
 
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -216,6 +217,10 @@ int workers_reload_tls(struct workers *w, struct err *e)
 
 static void *thread_main(void *arg)
 {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE); /* libuv writes with write(2): a peer that left is an error code, not a signal */
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     worker_main(arg);
     return NULL;
 }

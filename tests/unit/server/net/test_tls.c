@@ -338,6 +338,36 @@ static void silence_is_not_waited_for(void **state)
     stop(&w);
 }
 
+static void unfinished_handshakes_are_capped(void **state)
+{
+    (void)state;
+    enum { MAX = 2 * 256 }; /* two workers */
+    struct world w;
+    struct err e = {0};
+    static int fds[MAX + 1];
+    char byte;
+    identity_write(&server_id, "cert.pem", "key.pem");
+    assert_int_equal(try_start(&w, 0, (struct net_limits){.tls_timeout_ms = 60000}, &e), 0);
+    for (int i = 0; i <= MAX; i++) {
+        fds[i] = dial(&w);
+    }
+    struct net_stats s = {0};
+    for (int64_t end = clock_mono_ms() + 10000; s.accepted <= MAX; usleep(1000)) {
+        assert_true(clock_mono_ms() < end);
+        workers_stats(w.workers, &s);
+    }
+    assert_in_range(s.refused, 1, MAX / 2); /* the kernel deals connections out unevenly */
+    assert_true(s.connections <= MAX);
+    for (int i = 0; i <= MAX; i++) {
+        (void)shutdown(fds[i], SHUT_WR);
+    }
+    assert_int_equal(recv(fds[0], &byte, 1, 0), 0); /* who leaves makes room */
+    stop(&w);
+    for (int i = 0; i <= MAX; i++) {
+        close(fds[i]);
+    }
+}
+
 static void big_bodies_both_ways(void **state)
 {
     (void)state;
@@ -501,6 +531,7 @@ int main(void)
         cmocka_unit_test(alpn),
         cmocka_unit_test(plain_http_is_told_so),
         cmocka_unit_test(silence_is_not_waited_for),
+        cmocka_unit_test(unfinished_handshakes_are_capped),
         cmocka_unit_test(big_bodies_both_ways),
         cmocka_unit_test(client_certificates),
         cmocka_unit_test(sessions_resume),

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +38,7 @@ struct world {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     int has_mail, is_core_stopping;
+    _Atomic int core_delay_ms;
 };
 
 static void hello(struct http_req *r, void *arg)
@@ -161,6 +163,7 @@ static void *core_main(void *arg)
         int is_over = w->is_core_stopping;
         w->has_mail = 0;
         pthread_mutex_unlock(&w->lock);
+        usleep(1000u * (unsigned)atomic_load(&w->core_delay_ms));
         (void)mailbox_run(&w->core);
         if (is_over) {
             return NULL;
@@ -474,6 +477,61 @@ static void stopping_cuts_what_does_not_end(void **state)
     stop(w);
 }
 
+static void stopping_waits_for_answers_that_are_owed(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    int fd = dial(w);
+    atomic_store(&w->core_delay_ms, 300);
+    send_text(fd, GET("/trip"));
+    usleep(20000);
+    int64_t start_at = clock_mono_ms();
+    workers_stop(w->workers, 50); /* cuts the connection; the answer comes later, to the worker's mailbox */
+    assert_in_range(clock_mono_ms() - start_at, 200, 3000);
+    w->is_stopped = 1;
+    close(fd);
+    stop(w);
+}
+
+static void never(struct http_req *r, void *arg)
+{
+    (void)r;
+    atomic_fetch_add((_Atomic int *)arg, 1);
+}
+
+/* In a process of its own, since the memory of what is still owed stays on purpose. */
+static int stop_with_debts(void)
+{
+    static const struct http_route row = HTTP_ROUTE(HTTP_M_GET, "/never", never, PERM_NONE_REQUIRED, 0);
+    _Atomic int n_held = 0;
+    struct err e = {0};
+    struct workers *ws = NULL;
+    struct listener_options l = {.address = "127.0.0.1:0"};
+    struct http_server *http = http_server_new(&(struct http_server_options){.arg = &n_held});
+    struct workers_options o = {.n_workers = 2, .listeners = &l, .n_listeners = 1, .http = http};
+    if (http_server_add(http, &row, 1, &e) != 0 || workers_start(&o, &ws, &e) != 0) {
+        return 2;
+    }
+    send_text(dial_address(workers_address(ws, 0)), GET("/never"));
+    wait_for(&n_held, 1);
+    int64_t start_at = clock_mono_ms();
+    workers_drain(ws);
+    workers_stop(ws, 50);
+    return clock_mono_ms() - start_at < 5000 ? 0 : 3;
+}
+
+static void stopping_does_not_wait_for_ever(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(stop_with_debts());
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void a_source_has_its_limit(void **state)
 {
     (void)state;
@@ -627,6 +685,8 @@ int main(void)
         cmocka_unit_test(a_client_that_leaves_a_parked_request),
         cmocka_unit_test(draining_answers_parked_requests_and_refuses_new_ones),
         cmocka_unit_test(stopping_cuts_what_does_not_end),
+        cmocka_unit_test(stopping_waits_for_answers_that_are_owed),
+        cmocka_unit_test(stopping_does_not_wait_for_ever),
         cmocka_unit_test(a_source_has_its_limit),
         cmocka_unit_test(there_is_a_cap_on_all_connections),
         cmocka_unit_test(no_free_descriptor),
