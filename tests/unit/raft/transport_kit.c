@@ -137,7 +137,7 @@ void kit_reopen(struct kit_node *n, const struct tls_config *tls)
     open_at(n, old.address, tls);
 }
 
-static void on_closed(void *arg)
+void kit_closed(void *arg)
 {
     struct kit_node *n = arg;
     n->is_closed = 1;
@@ -145,7 +145,7 @@ static void on_closed(void *arg)
 
 void kit_close(struct kit_node *n)
 {
-    transport_close(n->t, on_closed, n);
+    transport_close(n->t, kit_closed, n);
     assert_false(n->is_closed); /* never from inside the call */
     kit_until(2000, n->is_closed);
     n->t = NULL;
@@ -216,6 +216,36 @@ int kit_raw_ended(int fd, int ms, struct buf *got)
         }
         kit_turn();
     }
+}
+
+int kit_raw_listen(char *out_address, size_t cap)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    socklen_t len = sizeof(a);
+    const int small = 4096;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(fd, 4), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    (void)snprintf(out_address, cap, "127.0.0.1:%u", (unsigned)ntohs(a.sin_port));
+    return fd;
+}
+
+int kit_raw_welcome(int listener, mu_node_id id)
+{
+    uint8_t block[1024];
+    int fd = -1;
+    kit_until(2000, (fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0);
+    kit_until(2000, recv(fd, block, sizeof(block), 0) > 0);
+    struct buf b;
+    buf_init(&b);
+    peer_ack_put(&b, &(struct peer_ack){.version = PEER_VERSION_MAX, .from = id});
+    kit_raw_send(fd, b.p, b.len);
+    buf_fini(&b);
+    return fd;
 }
 
 struct peer_hello kit_hello(mu_node_id from, const char *name, const struct kit_node *to)

@@ -34,22 +34,23 @@ void kit_open(struct kit_node *n, mu_node_id id, const char *name, const struct 
 /* The same on the address it had before. */
 void kit_reopen(struct kit_node *n, const struct tls_config *tls);
 void kit_close(struct kit_node *n);
+void kit_closed(void *arg); /* callback of transport_close: sets n->is_closed */
 /* n dials those that are given, up to NULL. */
 void kit_peers(struct kit_node *n, ...) __attribute__((sentinel));
 
 /* Run the loop until cond is true, or fail after ms. */
-#define kit_until(ms, cond)                                                       \
-    do {                                                                          \
-        int64_t kit_end_ = kit_now() + (ms);                                      \
-        while (!(cond)) {                                                         \
-            if (kit_now() > kit_end_) {                                           \
+#define kit_until(ms, cond)                                                          \
+    do {                                                                             \
+        int64_t kit_end_ = kit_now() + (ms);                                         \
+        while (!(cond)) {                                                            \
+            if (kit_now() > kit_end_) {                                              \
                 fail_msg("%s:%d: not within %d ms: " #cond, __FILE__, __LINE__, ms); \
-            }                                                                     \
-            kit_turn();                                                           \
-        }                                                                         \
+            }                                                                        \
+            kit_turn();                                                              \
+        }                                                                            \
     } while (0)
 int64_t kit_now(void);
-void kit_turn(void);     /* one turn of the loop, at most 20 ms */
+void kit_turn(void); /* one turn of the loop, at most 20 ms */
 void kit_run(int ms);
 
 /* Frames carry a counter, so that order and loss are seen. */
@@ -58,7 +59,12 @@ int kit_send(struct kit_node *from, mu_node_id to, uint64_t counter, size_t len)
 /* A socket that talks to a node, connected. */
 int kit_raw(const struct kit_node *to);
 void kit_raw_send(int fd, const void *p, size_t len);
-/* Run until the node closes it (1) or ms are over (0); what came is appended to `got` (NULL: dropped). */
+/* Run until the node closes it (1) or ms are over (0); what came is appended to `got` (NULL:
+ * dropped). */
 int kit_raw_ended(int fd, int ms, struct buf *got);
+/* A listener of ours that takes one connection, reads the hello and answers "welcome" as node `id`.
+ */
+int kit_raw_listen(char *out_address, size_t cap);
+int kit_raw_welcome(int listener, mu_node_id id);
 /* A proper hello of `from` to `to`; change it as you like before sending. */
 struct peer_hello kit_hello(mu_node_id from, const char *name, const struct kit_node *to);
