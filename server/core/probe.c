@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <uv.h>
+
 #include "base/mem.h"
 #include "base/text.h"
 

@@ -5,10 +5,10 @@
  * services live there) are refused. */
 #pragma once
 
-#include <uv.h>
-
 #include "base/err.h"
 #include "storage/rows.h"
+
+struct uv_loop_s; /* uv_loop_t */
 
 enum { PROBE_HOST_MAX = 255, PROBE_PATH_MAX = 2048, PROBE_OUTPUT_MAX = 200 };
 
@@ -26,7 +26,7 @@ struct probe;
 /* Fires once, later, unless the probe was cancelled. output: a short sentence, e.g. "HTTP 200" or "connection refused". */
 typedef void (*probe_done_cb)(void *arg, int is_ok, const char *output);
 /* method: for HTTP, upper-case token of at most 16 bytes. Borrows nothing after return. */
-struct probe *probe_start(uv_loop_t *loop, const struct probe_target *t, struct slice method, int64_t timeout_ms, probe_done_cb done,
+struct probe *probe_start(struct uv_loop_s *loop, const struct probe_target *t, struct slice method, int64_t timeout_ms, probe_done_cb done,
                           void *arg);
 /* The callback will not fire any more; memory goes when its handles are closed. */
 void probe_cancel(struct probe *p);

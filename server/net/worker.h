@@ -4,10 +4,10 @@
  * A worker gives its connections: a mailbox for answers from the core, cheap timers, and TLS. Bytes go up to server/http. */
 #pragma once
 
-#include <uv.h>
-
 #include "base/err.h"
 #include "base/mailbox.h"
+
+struct uv_loop_s; /* uv_loop_t */
 
 struct worker;
 struct workers;
@@ -60,7 +60,7 @@ struct net_stats {
 void workers_stats(const struct workers *w, struct net_stats *out); /* sums of per-worker counters, any thread */
 
 /* For code running on a worker. */
-uv_loop_t *worker_loop(struct worker *w);
+struct uv_loop_s *worker_loop(struct worker *w);
 unsigned worker_number(const struct worker *w);
 /* Every mail in it is a struct mail_job (base/mailbox.h), run on the worker's thread. */
 struct mailbox *worker_mailbox(struct worker *w);

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include <uv.h>
+
 #include "server/core/probe.h"
 
 static void good_targets(void **state)
