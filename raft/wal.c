@@ -169,6 +169,7 @@ void wal_reset(struct wal *w, mu_index index, mu_term term)
         old[i] = w->segs[i].seq;
     }
     wal_index_clear(w, index + 1, term);
+    wal_read_close(w);
     segment_begin(w, 0, WAL_ORIGIN);
     for (size_t i = 0; i < n; i++) {
         act_add(w, WAL_ACT_DROP)->seq = old[i];
@@ -195,6 +196,7 @@ void wal_drop_prefix(struct wal *w, mu_index index)
     }
     w->op->last = w->last;
     wal_seg_drop_oldest(w, n);
+    wal_read_close(w); /* an open file would keep the space of a removed segment */
 }
 
 int wal_has_pending(const struct wal *w)

@@ -118,6 +118,7 @@ int writer_start(const struct writer_options *o, struct writer **out, struct err
         mem_free(w);
         return err_set(e, MU_E_INTERNAL, "cannot start the log writer's thread");
     }
+    pthread_setname_np(w->thread, "log-writer");
     *out = w;
     return 0;
 }

@@ -261,6 +261,27 @@ static void test_long_entry(void **state)
     kit_fini(&k);
 }
 
+/* Another segment size from one start to the next: old files serve until they are dropped. */
+static void test_segment_size_may_change(void **state)
+{
+    (void)state;
+    struct kit k;
+    mu_index last = 0;
+    kit_init(&k, 8192, 0);
+    for (unsigned i = 0; i < 6; i++) {
+        kit_append(&k, last + 1, 90, 1, last, 100);
+        kit_flush(&k);
+        wal_drop_prefix(k.w, last);
+        kit_flush(&k);
+        last += 90;
+        k.o.segment_bytes = i % 2 != 0 ? 8192 : 20480;
+        kit_reopen(&k, WAL_OK);
+        assert_int_equal(wal_last(k.w), last);
+        kit_expect(&k, wal_first(k.w), last, wal_first(k.w) - 1);
+    }
+    kit_fini(&k);
+}
+
 struct each {
     struct kit *k;
     mu_index next;
@@ -383,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_drop_behind_a_truncation),
         cmocka_unit_test(test_long_entry),
         cmocka_unit_test(test_each),
+        cmocka_unit_test(test_segment_size_may_change),
         cmocka_unit_test(test_full_disk_is_noticed_early),
         cmocka_unit_test(test_prepare_in_steps),
         cmocka_unit_test(test_misuse_aborts),
