@@ -46,7 +46,7 @@ int64_t kit_now(void)
 
 void kit_turn(void)
 {
-    enum { TURN_MS = 20 };
+    enum { TURN_MS = 5 };
     uv_update_time(kit_loop());
     uv_timer_start(&tick, on_tick, TURN_MS, 0);
     uv_run(&loop, UV_RUN_ONCE);
@@ -234,7 +234,7 @@ int kit_raw_listen(char *out_address, size_t cap)
     return fd;
 }
 
-int kit_raw_welcome(int listener, mu_node_id id)
+int kit_raw_answer(int listener, const struct peer_ack *a)
 {
     uint8_t block[1024];
     int fd = -1;
@@ -242,10 +242,15 @@ int kit_raw_welcome(int listener, mu_node_id id)
     kit_until(2000, recv(fd, block, sizeof(block), 0) > 0);
     struct buf b;
     buf_init(&b);
-    peer_ack_put(&b, &(struct peer_ack){.version = PEER_VERSION_MAX, .from = id});
+    peer_ack_put(&b, a);
     kit_raw_send(fd, b.p, b.len);
     buf_fini(&b);
     return fd;
+}
+
+int kit_raw_welcome(int listener, mu_node_id id)
+{
+    return kit_raw_answer(listener, &(struct peer_ack){.version = PEER_VERSION_MAX, .from = id});
 }
 
 struct peer_hello kit_hello(mu_node_id from, const char *name, const struct kit_node *to)

@@ -50,7 +50,7 @@ void kit_peers(struct kit_node *n, ...) __attribute__((sentinel));
         }                                                                            \
     } while (0)
 int64_t kit_now(void);
-void kit_turn(void); /* one turn of the loop, at most 20 ms */
+void kit_turn(void); /* one turn of the loop, at most 5 ms */
 void kit_run(int ms);
 
 /* Frames carry a counter, so that order and loss are seen. */
@@ -66,5 +66,6 @@ int kit_raw_ended(int fd, int ms, struct buf *got);
  */
 int kit_raw_listen(char *out_address, size_t cap);
 int kit_raw_welcome(int listener, mu_node_id id);
+int kit_raw_answer(int listener, const struct peer_ack *a);
 /* A proper hello of `from` to `to`; change it as you like before sending. */
 struct peer_hello kit_hello(mu_node_id from, const char *name, const struct kit_node *to);
