@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers: the head by plain copies into the worker's scratch, then head and body to the connection in one call. */
+/* Answers: the head by plain copies into the worker's scratch, then head and body to the connection
+ * in one call. */
 #include "server/http/http_impl.h"
 
 #include <stdarg.h>
@@ -13,14 +14,41 @@ static const struct {
     int status;
     const char *reason;
 } reasons[] = {
-    {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"}, {206, "Partial Content"}, {301, "Moved Permanently"},
-    {302, "Found"}, {304, "Not Modified"}, {307, "Temporary Redirect"}, {308, "Permanent Redirect"}, {400, "Bad Request"},
-    {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {406, "Not Acceptable"},
-    {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"}, {411, "Length Required"}, {412, "Precondition Failed"},
-    {413, "Content Too Large"}, {414, "URI Too Long"}, {415, "Unsupported Media Type"}, {417, "Expectation Failed"},
-    {422, "Unprocessable Content"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
-    {500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"}, {503, "Service Unavailable"},
-    {504, "Gateway Timeout"}, {505, "HTTP Version Not Supported"}, {507, "Insufficient Storage"},
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {206, "Partial Content"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {304, "Not Modified"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {417, "Expectation Failed"},
+    {422, "Unprocessable Content"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
 };
 
 static const char *reason_of(int status)
@@ -43,8 +71,10 @@ static struct slice date_line(struct http_local *l)
         struct tm t;
         time_t tt = (time_t)s;
         if (gmtime_r(&tt, &t) != NULL) {
-            (void)snprintf(l->date, sizeof(l->date), "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n", days + 3 * t.tm_wday, t.tm_mday % 100,
-                           months + 3 * t.tm_mon, (t.tm_year + 1900) % 10000, t.tm_hour % 100, t.tm_min % 100, t.tm_sec % 100);
+            (void)snprintf(
+                l->date, sizeof(l->date), "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
+                days + 3 * t.tm_wday, t.tm_mday % 100, months + 3 * t.tm_mon,
+                (t.tm_year + 1900) % 10000, t.tm_hour % 100, t.tm_min % 100, t.tm_sec % 100);
         }
         l->date_s = s;
     }
@@ -211,7 +241,8 @@ void http_respond(struct http_req *r, int status, const char *content_type, stru
         .content_len = is_bodyless ? -1 : (int64_t)body.len,
         .is_keepalive = r->is_keepalive,
     };
-    if (!is_bodyless && body.len >= HTTP_GZIP_MIN && gzip_is_textual(content_type) && !has_extra(r, SLICE_LIT("Content-Encoding:"))) {
+    if (!is_bodyless && body.len >= HTTP_GZIP_MIN && gzip_is_textual(content_type) &&
+        !has_extra(r, SLICE_LIT("Content-Encoding:"))) {
         h.is_varying = 1;
         h.is_gzip = gzip_is_accepted(r);
     }
@@ -230,7 +261,8 @@ void http_respond(struct http_req *r, int status, const char *content_type, stru
 }
 
 /* RFC 9457. The type is "urn:muster:error:" and the code word in lower case with hyphens. */
-void answer_problem_body(struct http_local *l, int code, const char *detail, void (*add)(struct jw *w, void *arg), void *arg)
+void answer_problem_body(struct http_local *l, int code, const char *detail,
+                         void (*add)(struct jw *w, void *arg), void *arg)
 {
     char type[80] = "urn:muster:error:";
     const char *name = err_name(code);
@@ -259,7 +291,8 @@ void answer_problem_body(struct http_local *l, int code, const char *detail, voi
     jw_end(&w);
 }
 
-void http_respond_problem(struct http_req *r, int code, const char *detail, void (*add)(struct jw *w, void *arg), void *arg)
+void http_respond_problem(struct http_req *r, int code, const char *detail,
+                          void (*add)(struct jw *w, void *arg), void *arg)
 {
     struct http_local *l = r->conn->l;
     answer_problem_body(l, code, detail, add, arg);

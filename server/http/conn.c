@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One connection: bytes in, requests out, one at a time and in order.
  *
- *   HEAD --guard, parser--> BODY --> (TRAILER) --> ANSWER --answered--> HEAD ...        any --error, "close"--> CLOSING
+ *   HEAD --guard, parser--> BODY --> (TRAILER) --> ANSWER --answered--> HEAD ...        any
+ * --error, "close"--> CLOSING
  *
- * Happy path: a read holds one complete request; it is parsed in place, handled and answered within http_conn_input, and nothing is kept.
- * A head in pieces is collected in `rest`; input behind a request in progress waits there too (and reading pauses above HTTP_REST_MAX).
- * An answer from a later callback puts the connection on the worker's ready list; http_local_turn takes up what waits.
- * Who frees: http_conn_gone, or the last answer when one is owed by then. */
+ * Happy path: a read holds one complete request; it is parsed in place, handled and answered within
+ * http_conn_input, and nothing is kept. A head in pieces is collected in `rest`; input behind a
+ * request in progress waits there too (and reading pauses above HTTP_REST_MAX). An answer from a
+ * later callback puts the connection on the worker's ready list; http_local_turn takes up what
+ * waits. Who frees: http_conn_gone, or the last answer when one is owed by then. */
 #include "server/http/http_impl.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 
-struct http_conn *http_conn_new(struct http_local *l, const struct http_conn_ops *ops, void *io, const char *peer, int is_tls)
+struct http_conn *http_conn_new(struct http_local *l, const struct http_conn_ops *ops, void *io,
+                                const char *peer, int is_tls)
 {
     struct http_conn *c = mem_zalloc(sizeof(*c));
     c->l = l;
@@ -130,7 +133,9 @@ static void refuse(struct http_conn *c, const struct err *e)
     struct http_local *l = c->l;
     answer_problem_body(l, e->code, e->text, NULL, NULL);
     int status = err_http_status(e->code);
-    struct answer_head h = {.status = status, .content_type = "application/problem+json", .content_len = (int64_t)l->problem.len};
+    struct answer_head h = {.status = status,
+                            .content_type = "application/problem+json",
+                            .content_len = (int64_t)l->problem.len};
     answer_head_write(l, NULL, &h);
     conn_write(c, (struct slice[]){buf_slice(&l->head), buf_slice(&l->problem)}, 2);
     if (l->server->o.after_answer != NULL) {
@@ -139,7 +144,8 @@ static void refuse(struct http_conn *c, const struct err *e)
     conn_close(c);
 }
 
-/* The body of c->req is broken or too slow. When the request is answered already there is nothing more to say. */
+/* The body of c->req is broken or too slow. When the request is answered already there is nothing
+ * more to say. */
 static void refuse_body(struct http_conn *c, const struct err *e)
 {
     struct http_req *r = c->req;
@@ -191,7 +197,8 @@ void conn_answered(struct http_req *r)
         l->n_owed--;
     }
     if (l->server->o.after_answer != NULL) {
-        l->server->o.after_answer(l->server->o.arg, l->number, r->route, r->status, clock_mono_us() - r->started_us);
+        l->server->o.after_answer(l->server->o.arg, l->number, r->route, r->status,
+                                  clock_mono_us() - r->started_us);
     }
     if (c->state == CONN_ANSWER || c->is_gone || !r->is_keepalive) {
         next_request(c);
@@ -213,7 +220,8 @@ static void body_complete(struct http_conn *c)
     dispatch_run(r);
 }
 
-/* Each step takes bytes from the front of `in` and returns how many; 0 = it needs more, or something else must happen first. */
+/* Each step takes bytes from the front of `in` and returns how many; 0 = it needs more, or
+ * something else must happen first. */
 static size_t step_head(struct http_conn *c, struct slice in)
 {
     if (c->ops->queued(c->io) > HTTP_QUEUE_MAX) {
@@ -222,7 +230,8 @@ static size_t step_head(struct http_conn *c, struct slice in)
     struct err e = {0};
     size_t end = 0;
     int is_new = c->guard.scanned == 0;
-    size_t max = c->l->limits->head_bytes < HEAD_BYTES_MAX ? c->l->limits->head_bytes : HEAD_BYTES_MAX;
+    size_t max =
+        c->l->limits->head_bytes < HEAD_BYTES_MAX ? c->l->limits->head_bytes : HEAD_BYTES_MAX;
     int code = head_guard_scan(&c->guard, in, max, &end, &e);
     if (code == HEAD_MORE) {
         if (is_new) {
@@ -314,11 +323,16 @@ static size_t step_trailer(struct http_conn *c, struct slice in)
 static size_t step(struct http_conn *c, struct slice in)
 {
     switch ((enum conn_state)c->state) {
-    case CONN_HEAD: return step_head(c, in);
-    case CONN_BODY: return step_body(c, in);
-    case CONN_TRAILER: return step_trailer(c, in);
-    case CONN_CLOSING: return in.len;
-    case CONN_ANSWER: break;
+    case CONN_HEAD:
+        return step_head(c, in);
+    case CONN_BODY:
+        return step_body(c, in);
+    case CONN_TRAILER:
+        return step_trailer(c, in);
+    case CONN_CLOSING:
+        return in.len;
+    case CONN_ANSWER:
+        break;
     }
     return 0;
 }
@@ -335,7 +349,8 @@ static size_t run(struct http_conn *c, struct slice in)
     return at;
 }
 
-/* After anything that may have moved the connection: memory, pausing, the end of a half-closed connection. */
+/* After anything that may have moved the connection: memory, pausing, the end of a half-closed
+ * connection. */
 static void settle(struct http_conn *c)
 {
     if (c->state == CONN_CLOSING) {
@@ -345,7 +360,8 @@ static void settle(struct http_conn *c)
         buf_fini(&c->rest);
         buf_init(&c->rest);
     }
-    int is_waiting = c->state == CONN_ANSWER || (c->state == CONN_HEAD && c->ops->queued(c->io) > HTTP_QUEUE_MAX);
+    int is_waiting = c->state == CONN_ANSWER ||
+                     (c->state == CONN_HEAD && c->ops->queued(c->io) > HTTP_QUEUE_MAX);
     int is_paused = is_waiting && c->rest.len > HTTP_REST_MAX;
     if (is_paused != c->is_paused) {
         c->is_paused = (uint8_t)is_paused;
@@ -385,7 +401,8 @@ void http_conn_input(struct http_conn *c, struct slice bytes)
 static void tell_abort(struct http_conn *c)
 {
     struct http_req *r = c->req;
-    if (conn_is_unwanted(c) && r != NULL && r->is_dispatched && !r->is_answered && r->abort_fn != NULL && !r->is_aborted) {
+    if (conn_is_unwanted(c) && r != NULL && r->is_dispatched && !r->is_answered &&
+        r->abort_fn != NULL && !r->is_aborted) {
         r->is_aborted = 1;
         r->abort_fn(r);
     }
@@ -416,7 +433,7 @@ void http_conn_drained(struct http_conn *c)
 {
     struct http_req *r = c->req;
     if (r != NULL && r->is_stream && !r->is_answered && r->drain_fn != NULL) {
-        void (*fn)(struct http_req *r) = r->drain_fn;
+        void (*fn)(struct http_req * r) = r->drain_fn;
         fn(r);
     } else if (c->state == CONN_HEAD && c->rest.len > 0) {
         conn_later(c);
@@ -495,7 +512,8 @@ void http_conn_gone(struct http_conn *c)
     conn_free(c);
 }
 
-/* Connections that join the list while it is worked on (by a handler that answers another) are taken in the same turn. */
+/* Connections that join the list while it is worked on (by a handler that answers another) are
+ * taken in the same turn. */
 void http_local_turn(struct http_local *l)
 {
     while (l->ready != NULL) {

@@ -14,7 +14,8 @@ static int has_body(const struct http_req *r)
     return r->chunked != NULL || r->body_left > 0;
 }
 
-/* An answer before the body keeps the connection only when the body is sure to come and small enough to read over. */
+/* An answer before the body keeps the connection only when the body is sure to come and small
+ * enough to read over. */
 static int can_skip_body(const struct http_req *r)
 {
     struct slice expect;
@@ -25,8 +26,9 @@ static const struct {
     unsigned method;
     const char *name;
 } method_names[] = {
-    {HTTP_M_GET, "GET"}, {HTTP_M_HEAD, "HEAD"}, {HTTP_M_PUT, "PUT"}, {HTTP_M_POST, "POST"},
-    {HTTP_M_PATCH, "PATCH"}, {HTTP_M_DELETE, "DELETE"}, {HTTP_M_OPTIONS, "OPTIONS"},
+    {HTTP_M_GET, "GET"},         {HTTP_M_HEAD, "HEAD"},   {HTTP_M_PUT, "PUT"},
+    {HTTP_M_POST, "POST"},       {HTTP_M_PATCH, "PATCH"}, {HTTP_M_DELETE, "DELETE"},
+    {HTTP_M_OPTIONS, "OPTIONS"},
 };
 
 static void answer_other_method(struct http_req *r, unsigned methods)
@@ -94,16 +96,18 @@ static int check_body(struct http_req *r, struct err *e)
     struct slice expect;
     int has_expect = r->minor > 0 && http_header(r, "expect", &expect);
     if (has_expect && !is_continue(expect)) {
-        return err_set(e, MU_E_EXPECTATION_FAILED, "the only expectation understood is 100-continue");
+        return err_set(e, MU_E_EXPECTATION_FAILED,
+                       "the only expectation understood is 100-continue");
     }
     uint32_t server_max = r->conn->l->limits->body_bytes;
     r->body_max = r->route->body_max < server_max ? r->route->body_max : server_max;
     if (r->body_left > r->body_max) {
-        return err_set(e, MU_E_TOO_LARGE, "the body has %llu bytes, this path takes %llu", (unsigned long long)r->body_left,
-                       (unsigned long long)r->body_max);
+        return err_set(e, MU_E_TOO_LARGE, "the body has %llu bytes, this path takes %llu",
+                       (unsigned long long)r->body_left, (unsigned long long)r->body_max);
     }
     if (has_body(r) && r->body_left > 0) {
-        (void)buf_reserve(&r->body, r->body_left < HTTP_BODY_FIRST ? (size_t)r->body_left : HTTP_BODY_FIRST);
+        (void)buf_reserve(&r->body,
+                          r->body_left < HTTP_BODY_FIRST ? (size_t)r->body_left : HTTP_BODY_FIRST);
     }
     if (has_expect && has_body(r)) {
         conn_write(r->conn, &SLICE_LIT("HTTP/1.1 100 Continue\r\n\r\n"), 1);
@@ -117,7 +121,8 @@ static int split_query(struct http_req *r, struct err *e)
         return 0;
     }
     struct http_local *l = r->conn->l;
-    uint8_t *mem = has_byte(r->query, '%') || has_byte(r->query, '+') ? http_alloc(r, r->query.len) : NULL;
+    uint8_t *mem =
+        has_byte(r->query, '%') || has_byte(r->query, '+') ? http_alloc(r, r->query.len) : NULL;
     size_t n = 0;
     int code = query_split(r->query, mem, l->pairs, QUERY_PAIRS_MAX, &n, e);
     if (code == 0 && n > 0) {

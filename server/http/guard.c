@@ -23,7 +23,8 @@ static int is_digit(uint8_t c)
 
 static int check_version(struct head_guard *g, struct slice v, struct err *e)
 {
-    if (v.len != 8 || memcmp(v.p, "HTTP/", 5) != 0 || !is_digit(v.p[5]) || v.p[6] != '.' || !is_digit(v.p[7])) {
+    if (v.len != 8 || memcmp(v.p, "HTTP/", 5) != 0 || !is_digit(v.p[5]) || v.p[6] != '.' ||
+        !is_digit(v.p[7])) {
         return err_set(e, MU_E_BAD_REQUEST, "the request line does not end with an HTTP version");
     }
     if (v.p[5] != '1' || v.p[7] > '1') {
@@ -36,11 +37,13 @@ static int check_version(struct head_guard *g, struct slice v, struct err *e)
 static int check_target(struct slice t, struct err *e)
 {
     if (t.len == 0 || t.p[0] != '/') {
-        return err_set(e, MU_E_BAD_REQUEST, "the request target must be a path that starts with \"/\"");
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "the request target must be a path that starts with \"/\"");
     }
     for (size_t i = 0; i < t.len; i++) {
         if (t.p[i] <= 0x20 || t.p[i] >= 0x7f || t.p[i] == '#') {
-            return err_set(e, MU_E_BAD_REQUEST, "the request target holds a byte that must be percent-encoded");
+            return err_set(e, MU_E_BAD_REQUEST,
+                           "the request target holds a byte that must be percent-encoded");
         }
     }
     return 0;
@@ -51,8 +54,10 @@ static int check_request_line(struct head_guard *g, const uint8_t *p, size_t len
 {
     const uint8_t *sp1 = memchr(p, ' ', len);
     const uint8_t *sp2 = sp1 != NULL ? memchr(sp1 + 1, ' ', len - (size_t)(sp1 + 1 - p)) : NULL;
-    if (sp2 == NULL || memchr(sp2 + 1, ' ', len - (size_t)(sp2 + 1 - p)) != NULL || memchr(p, '\t', len) != NULL) {
-        return err_set(e, MU_E_BAD_REQUEST, "the request line does not have three parts with one space between them");
+    if (sp2 == NULL || memchr(sp2 + 1, ' ', len - (size_t)(sp2 + 1 - p)) != NULL ||
+        memchr(p, '\t', len) != NULL) {
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "the request line does not have three parts with one space between them");
     }
     struct slice target = slice_of(sp1 + 1, (size_t)(sp2 - sp1 - 1));
     g->target = g->line + (uint32_t)(target.p - p);
@@ -88,24 +93,31 @@ static int check_size(const struct head_guard *g, size_t stop, size_t max, struc
 {
     size_t line_end = (size_t)g->line + HEAD_LINE_MAX + 2;
     if (g->n_lines == 0 && !g->is_trailer && line_end < max) {
-        return stop > line_end ? err_set(e, MU_E_URI_TOO_LONG, "request line over %d bytes", HEAD_LINE_MAX) : 0;
+        return stop > line_end
+                   ? err_set(e, MU_E_URI_TOO_LONG, "request line over %d bytes", HEAD_LINE_MAX)
+                   : 0;
     }
-    return stop > max ? err_set(e, MU_E_HEADERS_TOO_LARGE, "header section over %zu bytes", max) : 0;
+    return stop > max ? err_set(e, MU_E_HEADERS_TOO_LARGE, "header section over %zu bytes", max)
+                      : 0;
 }
 
-/* What cannot start a request is refused at its first byte: nobody waits for the line end of a TLS or binary hello. */
+/* What cannot start a request is refused at its first byte: nobody waits for the line end of a TLS
+ * or binary hello. */
 static int check_first_byte(const struct head_guard *g, struct slice in, struct err *e)
 {
     if (g->n_lines == 0 && !g->is_trailer && g->line < in.len) {
         uint8_t c = in.p[g->line];
         if (!(c >= 'A' && c <= 'Z') && c != '\r') {
-            return err_set(e, MU_E_BAD_REQUEST, c == 0x16 ? "this port speaks plain HTTP, not TLS" : "this is not an HTTP request");
+            return err_set(e, MU_E_BAD_REQUEST,
+                           c == 0x16 ? "this port speaks plain HTTP, not TLS"
+                                     : "this is not an HTTP request");
         }
     }
     return 0;
 }
 
-/* A complete line of in[g->line .. stop). Returns HEAD_MORE to go on with the next, 0 at the end of the head. */
+/* A complete line of in[g->line .. stop). Returns HEAD_MORE to go on with the next, 0 at the end of
+ * the head. */
 static int take_line(struct head_guard *g, struct slice in, size_t stop, struct err *e)
 {
     const uint8_t *p = in.p + g->line;
@@ -132,14 +144,16 @@ static int take_line(struct head_guard *g, struct slice in, size_t stop, struct 
     return HEAD_MORE;
 }
 
-int head_guard_scan(struct head_guard *g, struct slice in, size_t max, size_t *out_end, struct err *e)
+int head_guard_scan(struct head_guard *g, struct slice in, size_t max, size_t *out_end,
+                    struct err *e)
 {
     for (;;) {
         int code = check_first_byte(g, in, e);
         if (code != 0) {
             return code;
         }
-        const uint8_t *nl = g->scanned < in.len ? memchr(in.p + g->scanned, '\n', in.len - g->scanned) : NULL;
+        const uint8_t *nl =
+            g->scanned < in.len ? memchr(in.p + g->scanned, '\n', in.len - g->scanned) : NULL;
         size_t stop = nl != NULL ? (size_t)(nl - in.p) + 1 : in.len;
         code = check_size(g, stop, max, e);
         if (code != 0) {

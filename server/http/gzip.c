@@ -21,7 +21,8 @@ static int ends_with(const char *s, size_t len, const char *tail)
 
 int gzip_is_textual(const char *type)
 {
-    static const char *const exact[] = {"application/json", "application/javascript", "application/xml", "application/yaml", "image/svg+xml"};
+    static const char *const exact[] = {"application/json", "application/javascript",
+                                        "application/xml", "application/yaml", "image/svg+xml"};
     if (type == NULL) {
         return 0;
     }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP/1.1 server: requests in, answers out. Parsing is llhttp behind our own head guard; no socket is seen here.
+/* HTTP/1.1 server: requests in, answers out. Parsing is llhttp behind our own head guard; no socket
+ * is seen here.
  *
- * A handler runs on the worker that owns the connection. It answers at once or later, from a callback on the same worker; it must answer
- * each request exactly once (http_respond, http_respond_error or http_stream_begin ... http_stream_end), also when the client is gone. */
+ * A handler runs on the worker that owns the connection. It answers at once or later, from a
+ * callback on the same worker; it must answer each request exactly once (http_respond,
+ * http_respond_error or http_stream_begin ... http_stream_end), also when the client is gone. */
 #pragma once
 
 #include "base/buf.h"
@@ -13,36 +15,59 @@ struct worker;
 struct http_req;
 struct http_server;
 
-enum http_method { HTTP_M_GET = 1, HTTP_M_PUT = 2, HTTP_M_POST = 4, HTTP_M_DELETE = 8, HTTP_M_PATCH = 16, HTTP_M_HEAD = 32, HTTP_M_OPTIONS = 64 };
+enum http_method {
+    HTTP_M_GET = 1,
+    HTTP_M_PUT = 2,
+    HTTP_M_POST = 4,
+    HTTP_M_DELETE = 8,
+    HTTP_M_PATCH = 16,
+    HTTP_M_HEAD = 32,
+    HTTP_M_OPTIONS = 64
+};
 
-/* Who may call; checked by one function in core when access control comes. A route without a permission does not compile. */
-enum permission { PERM_NONE_REQUIRED = 1, PERM_SERVICE_READ, PERM_SERVICE_WRITE, PERM_CONFIG_READ, PERM_CONFIG_WRITE, PERM_LEASE_WRITE,
-                  PERM_CLUSTER_READ, PERM_CLUSTER_WRITE };
+/* Who may call; checked by one function in core when access control comes. A route without a
+ * permission does not compile. */
+enum permission {
+    PERM_NONE_REQUIRED = 1,
+    PERM_SERVICE_READ,
+    PERM_SERVICE_WRITE,
+    PERM_CONFIG_READ,
+    PERM_CONFIG_WRITE,
+    PERM_LEASE_WRITE,
+    PERM_CLUSTER_READ,
+    PERM_CLUSTER_WRITE
+};
 
 typedef void (*http_handler_fn)(struct http_req *r, void *arg);
 
-/* One row of the route table. Pattern: literal segments and {name} for one segment: "/api/v1/configs/{group}/{key}/history". */
+/* One row of the route table. Pattern: literal segments and {name} for one segment:
+ * "/api/v1/configs/{group}/{key}/history". */
 struct http_route {
-    unsigned methods;         /* one enum http_method (HEAD is answered by GET's row) */
+    unsigned methods; /* one enum http_method (HEAD is answered by GET's row) */
     const char *pattern;
     http_handler_fn handler;
     enum permission permission;
-    uint32_t body_max;        /* bytes; 0 = no body allowed */
-    int is_body_streamed;     /* reserved, 0 */
+    uint32_t body_max;    /* bytes; 0 = no body allowed */
+    int is_body_streamed; /* reserved, 0 */
 };
-#define HTTP_ROUTE(m, p, h, perm, body) \
-    { .methods = (m), .pattern = (p), .handler = (h), .permission = (perm) + 0 * sizeof(char[(perm) > 0 ? 1 : -1]), .body_max = (body) }
+#define HTTP_ROUTE(m, p, h, perm, body)                                                  \
+    {                                                                                    \
+        .methods = (m), .pattern = (p), .handler = (h),                                  \
+        .permission = (perm) + 0 * sizeof(char[(perm) > 0 ? 1 : -1]), .body_max = (body) \
+    }
 
 struct http_server_options {
-    void *arg;                                   /* given to handlers */
+    void *arg; /* given to handlers */
     /* Added to every answer (e.g. Muster-Node). May be NULL. */
     void (*before_answer)(struct http_req *r, void *arg);
     /* After each answer, for metrics and access logs: route may be NULL (unknown path). */
-    void (*after_answer)(void *arg, unsigned worker, const struct http_route *route, int status, int64_t elapsed_us);
+    void (*after_answer)(void *arg, unsigned worker, const struct http_route *route, int status,
+                         int64_t elapsed_us);
 };
 /* Routes are added before the workers start; the tables must live as long as the server. */
 struct http_server *http_server_new(const struct http_server_options *o);
-int http_server_add(struct http_server *s, const struct http_route *routes, size_t n, struct err *e); /* refuses ambiguous patterns */
+int http_server_add(struct http_server *s, const struct http_route *routes, size_t n,
+                    struct err *e); /* refuses ambiguous patterns */
 void http_server_free(struct http_server *s);
 /* Every route, for tests and the OpenAPI check. */
 size_t http_server_routes(const struct http_server *s, const struct http_route **out, size_t max);
@@ -50,17 +75,21 @@ size_t http_server_routes(const struct http_server *s, const struct http_route *
 /* --- the request; slices live until it is answered --- */
 struct worker *http_worker(struct http_req *r);
 enum http_method http_method(const struct http_req *r);
-struct slice http_path(const struct http_req *r);                       /* raw path without query */
+struct slice http_path(const struct http_req *r); /* raw path without query */
 const struct http_route *http_route_of(const struct http_req *r);
-struct slice http_param(const struct http_req *r, const char *name);    /* path parameter, decoded once */
-int http_query(const struct http_req *r, const char *name, struct slice *out); /* 1 when given; decoded; first of several */
+struct slice http_param(const struct http_req *r,
+                        const char *name); /* path parameter, decoded once */
+int http_query(const struct http_req *r, const char *name,
+               struct slice *out); /* 1 when given; decoded; first of several */
 /* All values of a repeated parameter; returns how many (at most max filled). */
 size_t http_query_all(const struct http_req *r, const char *name, struct slice *out, size_t max);
-/* Name of a query parameter that is in none of `known` (ends with NULL); 1 and the name when there is one. */
+/* Name of a query parameter that is in none of `known` (ends with NULL); 1 and the name when there
+ * is one. */
 int http_query_unknown(const struct http_req *r, const char *const *known, struct slice *out_name);
-int http_header(const struct http_req *r, const char *lower_name, struct slice *out); /* 1 when there */
+int http_header(const struct http_req *r, const char *lower_name,
+                struct slice *out); /* 1 when there */
 struct slice http_body(const struct http_req *r);
-const char *http_peer(const struct http_req *r);                         /* "127.0.0.1" */
+const char *http_peer(const struct http_req *r); /* "127.0.0.1" */
 /* Trace id: from traceparent, else drawn; 32 hex digits. */
 const char *http_trace_id(const struct http_req *r);
 /* Memory that lives as long as the request (arena). */
@@ -68,28 +97,36 @@ void *http_alloc(struct http_req *r, size_t size);
 /* The handler's own state. */
 void http_set_data(struct http_req *r, void *data);
 void *http_data(const struct http_req *r);
-/* The client went away or the server drains while the answer is pending: called once, on the worker; answer soon (DRAINING or anything). */
+/* The client went away or the server drains while the answer is pending: called once, on the
+ * worker; answer soon (DRAINING or anything). */
 void http_on_abort(struct http_req *r, void (*fn)(struct http_req *r));
 /* 1 when the client is gone: work may be skipped, the answer is still owed. */
 int http_is_gone(const struct http_req *r);
-/* A long wait begins: give back buffers. The body (http_body and slices of it) is gone after this; all else stays. */
+/* A long wait begins: give back buffers. The body (http_body and slices of it) is gone after this;
+ * all else stays. */
 void http_park(struct http_req *r);
 
 /* --- the answer --- */
-void http_add_header(struct http_req *r, const char *name, const char *value);   /* value without control characters */
+void http_add_header(struct http_req *r, const char *name,
+                     const char *value); /* value without control characters */
 void http_add_header_u64(struct http_req *r, const char *name, uint64_t v);
-/* Scratch for building a body; belongs to the worker, empty, valid until the next answer or return to the loop. */
+/* Scratch for building a body; belongs to the worker, empty, valid until the next answer or return
+ * to the loop. */
 struct buf *http_scratch(struct http_req *r);
-/* Answer with a body (copied or written before return). gzip when large, textual and accepted. 204 and 304 take no body. */
+/* Answer with a body (copied or written before return). gzip when large, textual and accepted. 204
+ * and 304 take no body. */
 void http_respond(struct http_req *r, int status, const char *content_type, struct slice body);
 /* problem+json from an error: {"type","title","status","detail","code"}. detail NULL = title. */
-void http_respond_error(struct http_req *r, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void http_respond_error(struct http_req *r, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The same with more members: add writes them into the open object. */
-void http_respond_problem(struct http_req *r, int code, const char *detail, void (*add)(struct jw *w, void *arg), void *arg);
+void http_respond_problem(struct http_req *r, int code, const char *detail,
+                          void (*add)(struct jw *w, void *arg), void *arg);
 
 /* Streams (server-sent events, snapshot download): chunked. */
 void http_stream_begin(struct http_req *r, int status, const char *content_type);
-/* Copies. Returns 1 while more may be written now, 0 when the peer is slow: wait for on_drain (at most 1 MiB is held). */
+/* Copies. Returns 1 while more may be written now, 0 when the peer is slow: wait for on_drain (at
+ * most 1 MiB is held). */
 int http_stream_write(struct http_req *r, struct slice data);
 void http_stream_on_drain(struct http_req *r, void (*fn)(struct http_req *r));
 void http_stream_end(struct http_req *r);
@@ -98,31 +135,39 @@ void http_stream_abort(struct http_req *r);
 
 /* --- the side towards server/net: one parser per connection, bytes in, bytes out --- */
 struct net_limits; /* server/net/worker.h */
-/* What the connections of one worker share: scratch memory, the date, the compressor. Used on that worker's thread only. */
+/* What the connections of one worker share: scratch memory, the date, the compressor. Used on that
+ * worker's thread only. */
 struct http_local;
-struct http_local *http_local_new(struct http_server *s, struct worker *w, unsigned number, const struct net_limits *limits);
+struct http_local *http_local_new(struct http_server *s, struct worker *w, unsigned number,
+                                  const struct net_limits *limits);
 void http_local_free(struct http_local *l);
-/* Call at the end of each loop turn: goes on with pipelined requests whose predecessor was answered in this turn. */
+/* Call at the end of each loop turn: goes on with pipelined requests whose predecessor was answered
+ * in this turn. */
 void http_local_turn(struct http_local *l);
-int http_local_is_ready(const struct http_local *l); /* 1: there is something for http_local_turn to do */
+int http_local_is_ready(
+    const struct http_local *l); /* 1: there is something for http_local_turn to do */
 /* Requests that a handler has and has not answered yet, also of connections that are gone. */
 size_t http_local_owed(const struct http_local *l);
 
 struct http_conn;
 /* None of these calls back into the connection. */
 struct http_conn_ops {
-    void (*write)(void *io, const struct slice *parts, size_t n); /* borrows; coalesced per loop turn */
-    void (*close)(void *io);                    /* after what was written is out */
-    void (*abort)(void *io);                    /* now, also when something is not out yet */
-    void (*pause)(void *io, int is_paused);     /* stop or resume reading */
-    void (*timer)(void *io, int64_t delay_ms);  /* one timer per connection; http_conn_timeout when it fires */
-    size_t (*queued)(void *io);                 /* bytes written but not out yet */
+    void (*write)(void *io, const struct slice *parts,
+                  size_t n);                /* borrows; coalesced per loop turn */
+    void (*close)(void *io);                /* after what was written is out */
+    void (*abort)(void *io);                /* now, also when something is not out yet */
+    void (*pause)(void *io, int is_paused); /* stop or resume reading */
+    void (*timer)(void *io,
+                  int64_t delay_ms); /* one timer per connection; http_conn_timeout when it fires */
+    size_t (*queued)(void *io);      /* bytes written but not out yet */
 };
-struct http_conn *http_conn_new(struct http_local *l, const struct http_conn_ops *ops, void *io, const char *peer, int is_tls);
+struct http_conn *http_conn_new(struct http_local *l, const struct http_conn_ops *ops, void *io,
+                                const char *peer, int is_tls);
 /* Takes what it can; keeps a copy of an incomplete rest. */
 void http_conn_input(struct http_conn *c, struct slice bytes);
-void http_conn_eof(struct http_conn *c);      /* the peer will send no more; it may still read */
-void http_conn_drained(struct http_conn *c);  /* the write queue is empty */
+void http_conn_eof(struct http_conn *c);     /* the peer will send no more; it may still read */
+void http_conn_drained(struct http_conn *c); /* the write queue is empty */
 void http_conn_timeout(struct http_conn *c);
-void http_conn_drain(struct http_conn *c);    /* server goes down */
-void http_conn_gone(struct http_conn *c);     /* the socket is closed; frees when the last answer is given */
+void http_conn_drain(struct http_conn *c); /* server goes down */
+void http_conn_gone(
+    struct http_conn *c); /* the socket is closed; frees when the last answer is given */

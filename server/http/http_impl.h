@@ -11,15 +11,20 @@
 
 enum {
     HTTP_ERR_TEXT_MAX = 512,
-    HTTP_REST_MAX = 16 * 1024,      /* input held behind a request in progress before reading is paused */
-    HTTP_DISCARD_MAX = 64 * 1024,   /* body of a refused request that is read over to keep the connection */
-    HTTP_BODY_FIRST = 64 * 1024,    /* memory taken at once for a body, whatever its announced length */
-    HTTP_CHUNK_OVERHEAD = 16,       /* chunk framing allowed per body byte, beyond the first HTTP_REST_MAX bytes */
+    HTTP_REST_MAX =
+        16 * 1024, /* input held behind a request in progress before reading is paused */
+    HTTP_DISCARD_MAX =
+        64 * 1024, /* body of a refused request that is read over to keep the connection */
+    HTTP_BODY_FIRST =
+        64 * 1024, /* memory taken at once for a body, whatever its announced length */
+    HTTP_CHUNK_OVERHEAD =
+        16, /* chunk framing allowed per body byte, beyond the first HTTP_REST_MAX bytes */
     HTTP_GZIP_MIN = 4096,
-    HTTP_STREAM_LOW = 256 * 1024,   /* http_stream_write says "wait" above this */
-    HTTP_STREAM_MAX = 1024 * 1024,  /* a stream whose handler does not wait is cut above this */
-    HTTP_OUT_WATCH = 64 * 1024,     /* unread output above this is watched for progress */
-    HTTP_QUEUE_MAX = 256 * 1024,    /* unread answers on a connection before its next request is looked at */
+    HTTP_STREAM_LOW = 256 * 1024,  /* http_stream_write says "wait" above this */
+    HTTP_STREAM_MAX = 1024 * 1024, /* a stream whose handler does not wait is cut above this */
+    HTTP_OUT_WATCH = 64 * 1024,    /* unread output above this is watched for progress */
+    HTTP_QUEUE_MAX =
+        256 * 1024, /* unread answers on a connection before its next request is looked at */
     HTTP_SCRATCH_KEEP = 256 * 1024, /* scratch memory kept between answers */
 };
 
@@ -40,7 +45,7 @@ struct head_parse {
     const uint8_t *base;
     struct head_field fields[HEAD_FIELDS_MAX];
     unsigned n_fields;
-    uint8_t is_complete;   /* the parser has seen the end of the headers */
+    uint8_t is_complete; /* the parser has seen the end of the headers */
     uint8_t is_keepalive;
 };
 
@@ -52,19 +57,20 @@ struct http_local {
     unsigned number;
     const struct net_limits *limits;
     size_t n_owed;
-    size_t n_body_bytes;        /* held by requests */
-    struct http_conn *ready;    /* answered, with input waiting; served by http_local_turn */
+    size_t n_body_bytes;     /* held by requests */
+    struct http_conn *ready; /* answered, with input waiting; served by http_local_turn */
     struct buf scratch, head, problem, zipped;
     struct gzip *gzip;
     int64_t date_s;
-    char date[64];              /* "Date: ...\r\n" */
-    struct head_parse parse;    /* scratch of one call */
+    char date[64];           /* "Date: ...\r\n" */
+    struct head_parse parse; /* scratch of one call */
     struct query_pair pairs[QUERY_PAIRS_MAX];
 };
 
 enum conn_state {
     CONN_HEAD,    /* waiting for a head or reading it; no request */
-    CONN_BODY,    /* request made, its body comes in; it may be answered already (then the body is thrown away) */
+    CONN_BODY,    /* request made, its body comes in; it may be answered already (then the body is
+                     thrown away) */
     CONN_TRAILER, /* behind the last chunk */
     CONN_ANSWER,  /* request complete, the answer is owed */
     CONN_CLOSING, /* the last answer is written; input is ignored */
@@ -74,14 +80,15 @@ struct http_conn {
     struct http_local *l;
     const struct http_conn_ops *ops;
     void *io;
-    struct http_req *req;       /* the one in progress */
+    struct http_req *req;                       /* the one in progress */
     struct http_conn *ready_next, **ready_prev; /* in http_local.ready when ready_prev is set */
-    struct buf rest;            /* input not taken yet */
+    struct buf rest;                            /* input not taken yet */
     struct head_guard guard;
-    int64_t deadline;           /* monotonic ms; 0 = none */
-    int64_t timer_at;           /* when the connection's timer fires; 0 = not running */
-    uint64_t window_bytes;      /* body bytes since the deadline was set; or the output that was queued then */
-    uint8_t state;              /* enum conn_state */
+    int64_t deadline;      /* monotonic ms; 0 = none */
+    int64_t timer_at;      /* when the connection's timer fires; 0 = not running */
+    uint64_t window_bytes; /* body bytes since the deadline was set; or the output that was queued
+                              then */
+    uint8_t state;         /* enum conn_state */
     uint8_t is_gone, is_eof, is_draining, is_tls, is_running, is_paused, is_watching_output;
     char peer[46];
 };
@@ -105,32 +112,34 @@ struct http_req {
     void (*drain_fn)(struct http_req *r);
     uint8_t *arena, *arena_end;
     struct arena_chunk *chunks;
-    uint8_t *head;              /* copy of the head, header names in lower case */
+    uint8_t *head; /* copy of the head, header names in lower case */
     struct head_field *fields;
     struct query_pair *pairs;
     struct slice path, query;
     struct slice params[ROUTE_PARAMS_MAX];
     struct extra_header *extra, **extra_tail;
     struct buf body;
-    llhttp_t *chunked;          /* decoder of a chunked body */
-    uint64_t body_left;         /* of a body with Content-Length */
+    llhttp_t *chunked;  /* decoder of a chunked body */
+    uint64_t body_left; /* of a body with Content-Length */
     uint64_t body_max;
-    uint64_t body_got;          /* bytes of body seen, also when thrown away */
-    uint64_t body_fed;          /* bytes given to the chunk decoder */
+    uint64_t body_got; /* bytes of body seen, also when thrown away */
+    uint64_t body_fed; /* bytes given to the chunk decoder */
     int64_t started_us;
     uint32_t extra_len;
     uint16_t n_fields, n_pairs;
     int16_t status;
-    uint8_t method;             /* enum http_method */
-    uint8_t minor;              /* HTTP/1.minor */
-    uint8_t is_keepalive, is_dispatched, is_answered, is_stream, is_aborted, is_discarding, is_too_large;
+    uint8_t method; /* enum http_method */
+    uint8_t minor;  /* HTTP/1.minor */
+    uint8_t is_keepalive, is_dispatched, is_answered, is_stream, is_aborted, is_discarding,
+        is_too_large;
     char trace[33];
 };
 
 /* parse.c: the only file that calls llhttp. */
 /* Make a request of the complete head in[0..len). Fills err on refusal. */
 int parse_head(struct http_conn *c, struct slice head, struct http_req **out, struct err *e);
-/* Body bytes by chunk decoder. *out_used: bytes taken. HEAD_MORE: go on; 0: the last chunk is in, the trailer follows. */
+/* Body bytes by chunk decoder. *out_used: bytes taken. HEAD_MORE: go on; 0: the last chunk is in,
+ * the trailer follows. */
 int parse_chunks(struct http_req *r, struct slice in, size_t *out_used, struct err *e);
 /* The whole trailer section. */
 int parse_trailer(struct http_req *r, struct slice in, struct err *e);
@@ -148,17 +157,21 @@ struct answer_head {
     int64_t content_len;
     int is_chunked, is_keepalive, is_varying, is_gzip;
 };
-void answer_head_write(struct http_local *l, const struct http_req *r, const struct answer_head *h); /* into l->head; r may be NULL */
-void answer_problem_body(struct http_local *l, int code, const char *detail, void (*add)(struct jw *w, void *arg), void *arg); /* into l->problem */
+void answer_head_write(struct http_local *l, const struct http_req *r,
+                       const struct answer_head *h); /* into l->head; r may be NULL */
+void answer_problem_body(struct http_local *l, int code, const char *detail,
+                         void (*add)(struct jw *w, void *arg), void *arg); /* into l->problem */
 void answer_prepare(struct http_req *r, int status); /* once per answer, before its head */
 
 /* conn.c */
 void conn_write(struct http_conn *c, const struct slice *parts, size_t n);
 void conn_answered(struct http_req *r); /* the answer of r is complete; r may be freed */
-int conn_is_unwanted(const struct http_conn *c); /* the peer is gone or leaves, or the server does */
-void conn_later(struct http_conn *c);   /* look at the connection at the end of this turn */
+int conn_is_unwanted(
+    const struct http_conn *c);       /* the peer is gone or leaves, or the server does */
+void conn_later(struct http_conn *c); /* look at the connection at the end of this turn */
 void conn_set_deadline(struct http_conn *c, int64_t delay_ms); /* 0 = none */
-void conn_watch_output(struct http_conn *c); /* from now on the peer must take some of what is queued in each window */
+void conn_watch_output(
+    struct http_conn *c); /* from now on the peer must take some of what is queued in each window */
 
 /* dispatch.c */
 /* The head of c->req is complete: find its route, refuse what can be refused before the body. */

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parser behind the head guard. A head reaches it whole, so header spans lie in one piece of memory.
+/* The parser behind the head guard. A head reaches it whole, so header spans lie in one piece of
+ * memory.
  *
- * llhttp decides what headers mean for the framing of the message; our own checks only ever refuse more. Chunked bodies go through the same
- * parser object; it pauses behind the last chunk so that the trailer section passes the guard before the parser sees it. */
+ * llhttp decides what headers mean for the framing of the message; our own checks only ever refuse
+ * more. Chunked bodies go through the same parser object; it pauses behind the last chunk so that
+ * the trailer section passes the guard before the parser sees it. */
 #include "server/http/http_impl.h"
 
 #include "base/mem.h"
 
-/* A span that goes on where the last name ended belongs to the same name: names are always followed by a colon. */
+/* A span that goes on where the last name ended belongs to the same name: names are always followed
+ * by a colon. */
 static int on_field(llhttp_t *p, const char *at, size_t len)
 {
     struct head_parse *h = p->data;
@@ -43,8 +46,9 @@ static int on_headers_complete(llhttp_t *p)
 {
     struct head_parse *h = p->data;
     h->is_complete = 1;
-    h->is_keepalive = llhttp_should_keep_alive(p) != 0; /* the end of a message without body clears what this looks at */
-    p->upgrade = 0; /* an offered upgrade is not taken: the message is read as what it is */
+    h->is_keepalive = llhttp_should_keep_alive(p) !=
+                      0; /* the end of a message without body clears what this looks at */
+    p->upgrade = 0;      /* an offered upgrade is not taken: the message is read as what it is */
     return 0;
 }
 
@@ -106,7 +110,8 @@ static int is_name(struct slice s, const char *lower, size_t len)
 
 static int check_host(struct slice v, struct err *e)
 {
-    static const char ok[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]%~!$&'()*+;=";
+    static const char ok[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]%~!$&'()*+;=";
     for (size_t i = 0; i < v.len; i++) {
         if (memchr(ok, v.p[i], sizeof(ok) - 1) == NULL) {
             return err_set(e, MU_E_BAD_REQUEST, "the Host header is not a host");
@@ -165,14 +170,22 @@ static int check_fields(const struct head_parse *h, int minor, struct err *e)
 static int method_of(const llhttp_t *p)
 {
     switch (p->method) {
-    case HTTP_GET: return HTTP_M_GET;
-    case HTTP_PUT: return HTTP_M_PUT;
-    case HTTP_POST: return HTTP_M_POST;
-    case HTTP_DELETE: return HTTP_M_DELETE;
-    case HTTP_PATCH: return HTTP_M_PATCH;
-    case HTTP_HEAD: return HTTP_M_HEAD;
-    case HTTP_OPTIONS: return HTTP_M_OPTIONS;
-    default: return 0;
+    case HTTP_GET:
+        return HTTP_M_GET;
+    case HTTP_PUT:
+        return HTTP_M_PUT;
+    case HTTP_POST:
+        return HTTP_M_POST;
+    case HTTP_DELETE:
+        return HTTP_M_DELETE;
+    case HTTP_PATCH:
+        return HTTP_M_PATCH;
+    case HTTP_HEAD:
+        return HTTP_M_HEAD;
+    case HTTP_OPTIONS:
+        return HTTP_M_OPTIONS;
+    default:
+        return 0;
     }
 }
 
@@ -181,7 +194,8 @@ static void trim_values(struct head_parse *h)
 {
     for (unsigned i = 0; i < h->n_fields; i++) {
         struct head_field *f = &h->fields[i];
-        while (f->value_len > 0 && (h->base[f->value + f->value_len - 1] == ' ' || h->base[f->value + f->value_len - 1] == '\t')) {
+        while (f->value_len > 0 && (h->base[f->value + f->value_len - 1] == ' ' ||
+                                    h->base[f->value + f->value_len - 1] == '\t')) {
             f->value_len--;
         }
     }
@@ -190,10 +204,12 @@ static void trim_values(struct head_parse *h)
 static int parse_error(const llhttp_t *p, const char *what, struct err *e)
 {
     const char *reason = llhttp_get_error_reason(p);
-    return err_set(e, MU_E_BAD_REQUEST, "malformed %s: %s", what, reason != NULL ? reason : "incomplete");
+    return err_set(e, MU_E_BAD_REQUEST, "malformed %s: %s", what,
+                   reason != NULL ? reason : "incomplete");
 }
 
-static struct http_req *make_request(struct http_conn *c, struct slice head, const struct head_parse *h, const llhttp_t *p)
+static struct http_req *make_request(struct http_conn *c, struct slice head,
+                                     const struct head_parse *h, const llhttp_t *p)
 {
     struct http_req *r = req_new(c, head, h);
     r->method = (uint8_t)method_of(p);
@@ -225,7 +241,8 @@ int parse_head(struct http_conn *c, struct slice head, struct http_req **out, st
     if (h->is_complete) {
         code = check_fields(h, c->guard.minor, e); /* first: our refusals are more exact */
     } else if (rc == HPE_INVALID_TRANSFER_ENCODING && c->guard.minor > 0 && !has_length(h)) {
-        code = refuse_coding(e); /* with a length beside it, it is one of two lengths: 400 in every version of the parser */
+        code = refuse_coding(e); /* with a length beside it, it is one of two lengths: 400 in every
+                                    version of the parser */
     }
     if (code == 0 && parser.method == HTTP_CONNECT) {
         code = err_set(e, MU_E_BAD_REQUEST, "this is no proxy");
@@ -245,10 +262,13 @@ int parse_head(struct http_conn *c, struct slice head, struct http_req **out, st
 int parse_chunks(struct http_req *r, struct slice in, size_t *out_used, struct err *e)
 {
     enum llhttp_errno rc = llhttp_execute(r->chunked, (const char *)in.p, in.len);
-    size_t used = rc == HPE_PAUSED ? (size_t)((const uint8_t *)llhttp_get_error_pos(r->chunked) - in.p) : in.len;
+    size_t used = rc == HPE_PAUSED
+                      ? (size_t)((const uint8_t *)llhttp_get_error_pos(r->chunked) - in.p)
+                      : in.len;
     r->body_fed += used;
     if (r->is_too_large) {
-        return err_set(e, MU_E_TOO_LARGE, "the body is over %llu bytes", (unsigned long long)r->body_max);
+        return err_set(e, MU_E_TOO_LARGE, "the body is over %llu bytes",
+                       (unsigned long long)r->body_max);
     }
     if (rc != HPE_OK && rc != HPE_PAUSED) {
         return parse_error(r->chunked, "chunk", e);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request and what handlers may ask of it. One piece of memory holds the struct, the copied head, the header table and some room for
- * the handler; slices given out stay put until the answer. */
+/* A request and what handlers may ask of it. One piece of memory holds the struct, the copied head,
+ * the header table and some room for the handler; slices given out stay put until the answer. */
 #include "server/http/http_impl.h"
 
 #include "base/clock.h"
@@ -45,7 +45,8 @@ struct http_req *req_new(struct http_conn *c, struct slice head, const struct he
     r->arena = mem + room_at;
     r->arena_end = r->arena + REQ_ROOM;
     r->extra_tail = &r->extra;
-    target_split(slice_of(r->head + c->guard.target - c->guard.start, c->guard.target_len), &r->path, &r->query);
+    target_split(slice_of(r->head + c->guard.target - c->guard.start, c->guard.target_len),
+                 &r->path, &r->query);
     buf_init(&r->body);
     return r;
 }
@@ -78,7 +79,8 @@ void *http_alloc(struct http_req *r, size_t size)
         chunk->next = r->chunks;
         r->chunks = chunk;
         if (size > CHUNK_MIN) {
-            return (uint8_t *)chunk + at; /* a big piece has its own chunk; the room of the current one stays in use */
+            return (uint8_t *)chunk +
+                   at; /* a big piece has its own chunk; the room of the current one stays in use */
         }
         r->arena = (uint8_t *)chunk + at;
         r->arena_end = r->arena + room;
@@ -90,7 +92,8 @@ void *http_alloc(struct http_req *r, size_t size)
 
 void req_body_append(struct http_req *r, const uint8_t *p, size_t len)
 {
-    MU_INVARIANT(len <= r->body_max - r->body_got); /* lengths are checked where they are announced */
+    MU_INVARIANT(len <=
+                 r->body_max - r->body_got); /* lengths are checked where they are announced */
     r->body_got += len;
     r->conn->window_bytes += len;
     if (!r->is_discarding) {
@@ -187,7 +190,8 @@ const char *http_peer(const struct http_req *r)
 /* "00-<32 hex>-<16 hex>-<2 hex>" (W3C Trace Context), the id not all zeros. */
 static int trace_from(struct slice v, char *out)
 {
-    if (v.len < 55 || v.p[2] != '-' || v.p[35] != '-' || v.p[52] != '-' || (v.p[0] == 'f' && v.p[1] == 'f')) {
+    if (v.len < 55 || v.p[2] != '-' || v.p[35] != '-' || v.p[52] != '-' ||
+        (v.p[0] == 'f' && v.p[1] == 'f')) {
         return 0;
     }
     unsigned any = 0;

@@ -4,10 +4,10 @@
 #include "base/mem.h"
 
 struct route_node {
-    struct slice literal;       /* borrowed from the pattern */
-    struct route_node **kids;   /* sorted by kid_cmp */
+    struct slice literal;     /* borrowed from the pattern */
+    struct route_node **kids; /* sorted by kid_cmp */
     size_t n_kids;
-    struct route_node *param;   /* {name} */
+    struct route_node *param; /* {name} */
     const struct http_route **rows;
     size_t n_rows;
     unsigned methods;
@@ -104,9 +104,12 @@ static int check_row(const struct http_route *row, struct err *e)
         return err_set(e, MU_E_BAD_REQUEST, "route %s: exactly one method per row", row->pattern);
     }
     if (row->permission == 0 || row->handler == NULL) {
-        return err_set(e, MU_E_BAD_REQUEST, "route %s has no permission or no handler", row->pattern);
+        return err_set(e, MU_E_BAD_REQUEST, "route %s has no permission or no handler",
+                       row->pattern);
     }
-    return row->pattern[0] == '/' ? 0 : err_set(e, MU_E_BAD_REQUEST, "route %s does not start with \"/\"", row->pattern);
+    return row->pattern[0] == '/'
+               ? 0
+               : err_set(e, MU_E_BAD_REQUEST, "route %s does not start with \"/\"", row->pattern);
 }
 
 static int add_row(struct route_node *n, const struct http_route *row, struct err *e)
@@ -133,17 +136,20 @@ int route_tree_add(struct route_node *root, const struct http_route *row, struct
     struct slice seg;
     while (strcmp(row->pattern, "/") != 0 && next_segment(row->pattern, &at, &seg)) {
         if (seg.len == 0 || ++n_segments > PATH_SEGMENTS_MAX) {
-            return err_set(e, MU_E_BAD_REQUEST, "route %s: empty segment or too many", row->pattern);
+            return err_set(e, MU_E_BAD_REQUEST, "route %s: empty segment or too many",
+                           row->pattern);
         }
         if (!is_param(seg)) {
             if (memchr(seg.p, '{', seg.len) != NULL || memchr(seg.p, '}', seg.len) != NULL) {
-                return err_set(e, MU_E_BAD_REQUEST, "route %s: a parameter must be a whole segment", row->pattern);
+                return err_set(e, MU_E_BAD_REQUEST, "route %s: a parameter must be a whole segment",
+                               row->pattern);
             }
             n = kid_get(n, seg);
             continue;
         }
         if (++n_params > ROUTE_PARAMS_MAX) {
-            return err_set(e, MU_E_BAD_REQUEST, "route %s: more than %d parameters", row->pattern, ROUTE_PARAMS_MAX);
+            return err_set(e, MU_E_BAD_REQUEST, "route %s: more than %d parameters", row->pattern,
+                           ROUTE_PARAMS_MAX);
         }
         if (n->param == NULL) {
             n->param = route_tree_new();
@@ -163,8 +169,10 @@ static const struct http_route *row_for(const struct route_node *n, unsigned met
     return method == HTTP_M_HEAD ? row_for(n, HTTP_M_GET) : NULL;
 }
 
-/* Depth-first, literals before parameters; stops at the first row for the method. Depth is bounded by the segments of a path. */
-static void find(const struct route_node *n, const struct path *path, unsigned seg, unsigned param, unsigned method, struct route_match *out)
+/* Depth-first, literals before parameters; stops at the first row for the method. Depth is bounded
+ * by the segments of a path. */
+static void find(const struct route_node *n, const struct path *path, unsigned seg, unsigned param,
+                 unsigned method, struct route_match *out)
 {
     if (seg == path->n) {
         out->methods |= n->methods;
@@ -181,7 +189,8 @@ static void find(const struct route_node *n, const struct path *path, unsigned s
     }
 }
 
-void route_tree_find(const struct route_node *root, const struct path *path, unsigned method, struct route_match *out)
+void route_tree_find(const struct route_node *root, const struct path *path, unsigned method,
+                     struct route_match *out)
 {
     out->route = NULL;
     out->methods = 0;

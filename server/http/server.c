@@ -41,7 +41,8 @@ size_t http_server_routes(const struct http_server *s, const struct http_route *
     return s->n_rows;
 }
 
-struct http_local *http_local_new(struct http_server *s, struct worker *w, unsigned number, const struct net_limits *limits)
+struct http_local *http_local_new(struct http_server *s, struct worker *w, unsigned number,
+                                  const struct net_limits *limits)
 {
     struct http_local *l = mem_zalloc(sizeof(*l));
     l->server = s;

@@ -12,11 +12,13 @@ static int hex_digit(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decode s into *mem (which moves on) when it holds escapes, else borrow it. Returns 0 or MU_E_BAD_REQUEST. */
+/* Decode s into *mem (which moves on) when it holds escapes, else borrow it. Returns 0 or
+ * MU_E_BAD_REQUEST. */
 static int decode(struct slice s, int is_query, uint8_t **mem, struct slice *out, struct err *e)
 {
     struct slice got = s;
-    if (s.len != 0 && (memchr(s.p, '%', s.len) != NULL || (is_query && memchr(s.p, '+', s.len) != NULL))) {
+    if (s.len != 0 &&
+        (memchr(s.p, '%', s.len) != NULL || (is_query && memchr(s.p, '+', s.len) != NULL))) {
         uint8_t *to = *mem;
         size_t n = 0;
         for (size_t i = 0; i < s.len; i++) {
@@ -84,7 +86,8 @@ int path_split(struct slice raw, uint8_t *mem, struct path *out, struct err *e)
     return 0;
 }
 
-int query_split(struct slice raw, uint8_t *mem, struct query_pair *out, size_t max, size_t *out_n, struct err *e)
+int query_split(struct slice raw, uint8_t *mem, struct query_pair *out, size_t max, size_t *out_n,
+                struct err *e)
 {
     size_t n = 0;
     for (size_t at = 0; at < raw.len;) {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One TCP connection of a worker: bytes between the socket, TLS and server/http.
  *
- *   OPEN --close asked--> CLOSING --all written: FIN--> LINGER --peer's FIN, or 2 s--> gone          any --error, cut--> gone
+ *   OPEN --close asked--> CLOSING --all written: FIN--> LINGER --peer's FIN, or 2 s--> gone any
+ * --error, cut--> gone
  *
- * Output is collected in `out` during a turn and written once: right after the input that caused it, else at the end of the turn. What the
- * kernel does not take goes to one uv_write; more output collects meanwhile. http_conn_* is never entered from inside one of its own
- * calls: failures noticed there are remembered (is_broken) and dealt with by net_conn_settle. */
+ * Output is collected in `out` during a turn and written once: right after the input that caused
+ * it, else at the end of the turn. What the kernel does not take goes to one uv_write; more output
+ * collects meanwhile. http_conn_* is never entered from inside one of its own calls: failures
+ * noticed there are remembered (is_broken) and dealt with by net_conn_settle. */
 #include "server/net/net_impl.h"
 
 #include <sys/socket.h>
@@ -26,15 +28,15 @@ struct net_conn {
     struct worker *w;
     struct net_conn *next, **prev;             /* of all connections of the worker */
     struct net_conn *dirty_next, **dirty_prev; /* in worker.dirty when dirty_prev is set */
-    struct http_conn *http;                    /* NULL before the TLS handshake is done and after the end */
+    struct http_conn *http; /* NULL before the TLS handshake is done and after the end */
     struct tls *tls;
     struct net_write *writing;
     struct worker_timer timer;
     struct buf out;
     uint32_t source;
-    uint32_t lingered;    /* bytes read and thrown away at the end */
-    size_t last_queued;   /* when the timer was started */
-    uint8_t phase; /* enum net_phase */
+    uint32_t lingered;  /* bytes read and thrown away at the end */
+    size_t last_queued; /* when the timer was started */
+    uint8_t phase;      /* enum net_phase */
     uint8_t is_broken, is_eof, is_reading, is_in_handshake, is_tls_unread;
     char peer[46];
 };
@@ -123,12 +125,14 @@ static void on_linger_end(struct worker_timer *t)
 
 static void start_reading(struct net_conn *c);
 
-/* Everything is written: say so, and read on for a moment so that unread input does not turn our last bytes into a reset. */
+/* Everything is written: say so, and read on for a moment so that unread input does not turn our
+ * last bytes into a reset. */
 static void linger(struct net_conn *c)
 {
     int fd = -1;
     c->phase = NET_LINGER;
-    if (c->is_eof || uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0 || shutdown(fd, SHUT_WR) != 0) {
+    if (c->is_eof || uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0 ||
+        shutdown(fd, SHUT_WR) != 0) {
         destroy(c);
         return;
     }
@@ -141,10 +145,12 @@ static void linger(struct net_conn *c)
 
 static size_t queued(const struct net_conn *c)
 {
-    return c->out.len + (c->writing != NULL ? uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) : 0);
+    return c->out.len +
+           (c->writing != NULL ? uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) : 0);
 }
 
-/* A connection's output buffer goes back to the worker when it is empty; an idle connection holds none. */
+/* A connection's output buffer goes back to the worker when it is empty; an idle connection holds
+ * none. */
 static void give_back_out(struct net_conn *c)
 {
     if (c->w->spare.cap == 0 && c->out.cap <= NET_SPARE_BYTES) {
@@ -235,7 +241,8 @@ static void on_written(uv_write_t *req, int status)
     mark_dirty(c);
 }
 
-/* Big and nothing before it: straight from the caller's memory. Only what the kernel leaves is copied. */
+/* Big and nothing before it: straight from the caller's memory. Only what the kernel leaves is
+ * copied. */
 static void write_direct(struct net_conn *c, const struct slice *parts, size_t n)
 {
     uv_buf_t bufs[4];
@@ -400,8 +407,9 @@ static void open_http(struct net_conn *c)
 /* A plain request on a TLS port is told so in its own language. */
 static void refuse_plain(struct net_conn *c)
 {
-    static const char text[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 42\r\nConnection: close\r\n\r\n"
-                               "This port speaks HTTPS. Use https:// here.";
+    static const char text[] =
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 42\r\nConnection: close\r\n\r\n"
+        "This port speaks HTTPS. Use https:// here.";
     net_count(&c->w->n.tls_failures, 1);
     end_handshake(c);
     tls_free(c->tls);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listening sockets: addresses, binding, accepting. What a connection needs (TCP_NODELAY, keep-alive) is set here once: accepted sockets
- * inherit it from the listening one. */
+/* Listening sockets: addresses, binding, accepting. What a connection needs (TCP_NODELAY,
+ * keep-alive) is set here once: accepted sockets inherit it from the listening one. */
 #include "server/net/net_impl.h"
 
 #include <arpa/inet.h>
@@ -15,10 +15,17 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-enum { BACKLOG = 4096, KEEPALIVE_IDLE_S = 60, KEEPALIVE_STEP_S = 15, KEEPALIVE_COUNT = 4, UNACKED_MS = 60000 };
+enum {
+    BACKLOG = 4096,
+    KEEPALIVE_IDLE_S = 60,
+    KEEPALIVE_STEP_S = 15,
+    KEEPALIVE_COUNT = 4,
+    UNACKED_MS = 60000
+};
 
 /* "host:port" or "[v6]:port" into its parts. */
-static int split_address(const char *address, char *host, size_t cap, uint64_t *out_port, struct err *e)
+static int split_address(const char *address, char *host, size_t cap, uint64_t *out_port,
+                         struct err *e)
 {
     const char *colon = strrchr(address, ':');
     const char *from = address;
@@ -45,10 +52,11 @@ int listen_resolve(const char *address, struct sockaddr_storage *out, struct err
     if (code != 0) {
         return code;
     }
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *list = NULL;
     int rc = getaddrinfo(host, NULL, &hints, &list);
-    if (rc != 0) {
+    if (rc != 0 || list == NULL) {
         return err_set(e, MU_E_BAD_REQUEST, "listener \"%s\": %s", address, gai_strerror(rc));
     }
     const struct addrinfo *best = list;
@@ -71,8 +79,9 @@ int listen_resolve(const char *address, struct sockaddr_storage *out, struct err
 
 static uint16_t port_of(const struct sockaddr_storage *a)
 {
-    return ntohs(a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)(const void *)a)->sin6_port
-                                          : ((const struct sockaddr_in *)(const void *)a)->sin_port);
+    return ntohs(a->ss_family == AF_INET6
+                     ? ((const struct sockaddr_in6 *)(const void *)a)->sin6_port
+                     : ((const struct sockaddr_in *)(const void *)a)->sin_port);
 }
 
 void listen_peer(const struct sockaddr_storage *a, char *out)
@@ -86,7 +95,8 @@ void listen_peer(const struct sockaddr_storage *a, char *out)
             (void)inet_ntop(AF_INET6, in6, out, INET6_ADDRSTRLEN);
         }
     } else {
-        (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)a)->sin_addr, out, INET6_ADDRSTRLEN);
+        (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)a)->sin_addr, out,
+                        INET6_ADDRSTRLEN);
     }
 }
 
@@ -121,12 +131,14 @@ int listen_bind(const struct sockaddr_storage *a, int is_shared, struct err *e, 
 {
     char text[NET_ADDRESS_MAX];
     listen_format(a, text);
-    socklen_t len = a->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    socklen_t len =
+        a->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     int fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return err_set(e, MU_E_IO, "socket for %s: %s", text, strerror(errno));
     }
-    if (set_options(fd, is_shared, a) != 0 || bind(fd, (const struct sockaddr *)a, len) != 0 || listen(fd, BACKLOG) != 0) {
+    if (set_options(fd, is_shared, a) != 0 || bind(fd, (const struct sockaddr *)a, len) != 0 ||
+        listen(fd, BACKLOG) != 0) {
         int code = err_set(e, MU_E_IO, "listening on %s: %s", text, strerror(errno));
         close(fd);
         return code;
@@ -135,7 +147,8 @@ int listen_bind(const struct sockaddr_storage *a, int is_shared, struct err *e, 
     return 0;
 }
 
-/* The first connection of the queue finds no free descriptor and stays there; so as not to spin, the listener rests for a moment. */
+/* The first connection of the queue finds no free descriptor and stays there; so as not to spin,
+ * the listener rests for a moment. */
 static int is_out_of_files(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -151,7 +164,8 @@ static void take(struct listener *l, int fd, const struct sockaddr_storage *peer
 {
     struct workers *all = l->w->all;
     uint32_t source = 0;
-    if (atomic_fetch_add_explicit(&all->n_connections, 1, memory_order_relaxed) >= all->limits.connections) {
+    if (atomic_fetch_add_explicit(&all->n_connections, 1, memory_order_relaxed) >=
+        all->limits.connections) {
         atomic_fetch_sub_explicit(&all->n_connections, 1, memory_order_relaxed);
         refuse(l->w, fd);
         return;
@@ -221,7 +235,8 @@ static void on_closed(uv_handle_t *h)
 void listener_stop(struct listener *l)
 {
     if (l->is_open) {
-        on_poll(&l->poll, 0, UV_READABLE); /* who is in the queue already is not turned away with a reset */
+        on_poll(&l->poll, 0,
+                UV_READABLE); /* who is in the queue already is not turned away with a reset */
         l->is_open = 0;
         worker_timer_stop(l->w, &l->rest);
         uv_close((uv_handle_t *)&l->poll, on_closed);

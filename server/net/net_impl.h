@@ -14,22 +14,27 @@
 #include "server/net/worker.h"
 
 enum {
-    NET_READ_BYTES = 64 * 1024,      /* one read, and the memory all connections of a worker read into */
-    NET_PLAIN_BYTES = 16 * 1024,     /* one TLS record */
-    NET_DIRECT_BYTES = 16 * 1024,    /* an answer this big goes to the kernel without a copy when nothing is queued before it */
-    NET_FLUSH_BYTES = 64 * 1024,     /* collected output is sent before the end of the turn above this */
-    NET_SPARE_BYTES = 64 * 1024,     /* largest output buffer kept for the next connection */
-    NET_LINGER_MS = 2000,            /* reading on after our last byte, so that a reset does not eat the answer */
+    NET_READ_BYTES = 64 * 1024, /* one read, and the memory all connections of a worker read into */
+    NET_PLAIN_BYTES = 16 * 1024,  /* one TLS record */
+    NET_DIRECT_BYTES = 16 * 1024, /* an answer this big goes to the kernel without a copy when
+                                     nothing is queued before it */
+    NET_FLUSH_BYTES =
+        64 * 1024, /* collected output is sent before the end of the turn above this */
+    NET_SPARE_BYTES = 64 * 1024, /* largest output buffer kept for the next connection */
+    NET_LINGER_MS =
+        2000, /* reading on after our last byte, so that a reset does not eat the answer */
     NET_LINGER_BYTES = 1024 * 1024,
     NET_ACCEPT_BATCH = 64,
-    NET_REST_MS = 100,               /* a listener that found no free descriptor tries again after this */
-    NET_HANDSHAKES_MAX = 256,        /* unfinished TLS handshakes of one worker */
+    NET_REST_MS = 100,        /* a listener that found no free descriptor tries again after this */
+    NET_HANDSHAKES_MAX = 256, /* unfinished TLS handshakes of one worker */
     NET_ADDRESS_MAX = 64,
     NET_SOURCE_SLOTS = 16384,
-    NET_OWED_GRACE_MS = 1000,        /* how long a stopping worker waits for answers after its connections are closed */
+    NET_OWED_GRACE_MS =
+        1000, /* how long a stopping worker waits for answers after its connections are closed */
 };
 
-/* Connections per source address, shared by all workers: counters in a keyed hash table, relaxed atomics, no memory per source. */
+/* Connections per source address, shared by all workers: counters in a keyed hash table, relaxed
+ * atomics, no memory per source. */
 struct sources {
     uint64_t seed;
     uint32_t max_loopback, max_other;
@@ -48,18 +53,21 @@ struct listener {
     int is_open;             /* poll is initialised */
     struct tls_context *tls; /* NULL = plain */
     struct worker_timer rest;
-    int is_rest_told;        /* logged once, not at each try */
+    int is_rest_told; /* logged once, not at each try */
 };
-/* Gives an fd that listens. Sockets that are not shared find out whether somebody else has the port. */
+/* Gives an fd that listens. Sockets that are not shared find out whether somebody else has the
+ * port. */
 int listen_bind(const struct sockaddr_storage *a, int is_shared, struct err *e, int *out_fd);
 int listen_resolve(const char *address, struct sockaddr_storage *out, struct err *e);
-void listen_format(const struct sockaddr_storage *a, char *out); /* "127.0.0.1:8500", NET_ADDRESS_MAX bytes */
-void listen_peer(const struct sockaddr_storage *a, char *out);   /* "127.0.0.1" */
+void listen_format(const struct sockaddr_storage *a,
+                   char *out); /* "127.0.0.1:8500", NET_ADDRESS_MAX bytes */
+void listen_peer(const struct sockaddr_storage *a, char *out); /* "127.0.0.1" */
 int listener_start(struct listener *l);
 void listener_stop(struct listener *l);
 
 struct net_counters {
-    _Atomic uint64_t connections, accepted, refused, tls_handshakes, tls_failures, bytes_in, bytes_out;
+    _Atomic uint64_t connections, accepted, refused, tls_handshakes, tls_failures, bytes_in,
+        bytes_out;
 };
 
 struct net_conn;
@@ -72,16 +80,16 @@ struct worker {
     uv_async_t wake;
     uv_prepare_t turn;
     uv_timer_t tick;
-    int64_t tick_at;          /* when `tick` fires; 0 = not running */
+    int64_t tick_at; /* when `tick` fires; 0 = not running */
     struct wheel wheel;
     struct mailbox mailbox;
     struct http_local *http;
     struct listener *listeners;
-    struct net_conn *conns;   /* open ones */
-    struct net_conn *dirty;   /* with output or a decision pending for the end of the turn */
+    struct net_conn *conns; /* open ones */
+    struct net_conn *dirty; /* with output or a decision pending for the end of the turn */
     size_t n_conns, n_closing, n_handshakes;
     uint8_t *read_bytes, *plain_bytes;
-    struct buf spare;         /* an output buffer for whoever writes next */
+    struct buf spare; /* an output buffer for whoever writes next */
     int is_draining, is_stopping, is_abandoned;
     int64_t stop_at;
     struct worker_timer stop_timer;
@@ -109,7 +117,8 @@ void worker_fini(struct worker *w);
 void worker_main(void *worker);
 
 /* conn.c */
-void net_conn_open(struct listener *l, int fd, const struct sockaddr_storage *peer, uint32_t source);
+void net_conn_open(struct listener *l, int fd, const struct sockaddr_storage *peer,
+                   uint32_t source);
 void net_conn_settle(struct net_conn *c); /* end of turn: write, close */
 void net_conn_drain(struct net_conn *c);
 void net_conn_cut(struct net_conn *c);
@@ -118,5 +127,6 @@ struct net_conn *net_conn_next(const struct net_conn *c);
 static inline void net_count(_Atomic uint64_t *n, uint64_t add)
 {
     /* one writer: a plain add that other threads may read */
-    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + add, memory_order_relaxed);
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + add,
+                          memory_order_relaxed);
 }

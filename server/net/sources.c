@@ -12,7 +12,8 @@ void sources_init(struct sources *s, uint32_t max_loopback, uint32_t max_other)
     s->max_other = max_other;
 }
 
-/* IPv4 by address, IPv6 by /64 (what one customer gets); a mapped IPv4 address is IPv4. Returns the length of the key. */
+/* IPv4 by address, IPv6 by /64 (what one customer gets); a mapped IPv4 address is IPv4. Returns the
+ * length of the key. */
 static size_t source_key(const struct sockaddr_storage *a, uint8_t key[8], int *out_is_loopback)
 {
     if (a->ss_family == AF_INET6) {

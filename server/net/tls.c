@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OpenSSL behind tls.h. The BIO reads from the slice that was fed and writes into the connection's output buffer, so neither side is
- * copied through memory BIOs; with SSL_MODE_RELEASE_BUFFERS an idle connection keeps no record buffers. */
+/* OpenSSL behind tls.h. The BIO reads from the slice that was fed and writes into the connection's
+ * output buffer, so neither side is copied through memory BIOs; with SSL_MODE_RELEASE_BUFFERS an
+ * idle connection keeps no record buffers. */
 #include "server/net/tls.h"
 
 #include <errno.h>
@@ -78,6 +79,7 @@ static int ssl_error(struct err *e, int code, const char *what, const char *file
     return err_set(e, code, "%s %s: %s", what, file, text);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): OpenSSL's signature */
 static int no_passphrase(char *to, int size, int rw, void *arg)
 {
     (void)to;
@@ -101,7 +103,8 @@ static int load_key(SSL_CTX *ctx, const char *path, struct err *e)
     }
     if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0) {
         close(fd);
-        return err_set(e, MU_E_BAD_REQUEST, "key file %s may be used by group or others: set its mode to 0600", path);
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "key file %s may be used by group or others: set its mode to 0600", path);
     }
     BIO *b = BIO_new_fd(fd, BIO_CLOSE);
     EVP_PKEY *key = b != NULL ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL) : NULL;
@@ -125,7 +128,8 @@ static int check_dates(struct tls_context *c, const char *path, struct err *e)
     STACK_OF(X509) *chain = NULL;
     X509 *leaf = SSL_CTX_get0_certificate(c->ctx);
     if (X509_cmp_current_time(X509_get0_notAfter(leaf)) < 0) {
-        return err_set(e, MU_E_BAD_REQUEST, "certificate file %s: the certificate has expired", path);
+        return err_set(e, MU_E_BAD_REQUEST, "certificate file %s: the certificate has expired",
+                       path);
     }
     c->not_after = not_after_of(leaf);
     SSL_CTX_get0_chain_certs(c->ctx, &chain);
@@ -148,14 +152,17 @@ static int load_client_ca(SSL_CTX *ctx, const char *path, struct err *e)
     return 0;
 }
 
-/* http/1.1 when the client names it; a client that names only others is refused, one that names none is not. */
-static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned len, void *arg)
+/* http/1.1 when the client names it; a client that names only others is refused, one that names
+ * none is not. */
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                   const unsigned char *in, unsigned len, void *arg)
 {
     static const unsigned char ours[] = "\x08http/1.1";
     (void)ssl;
     (void)arg;
     for (unsigned at = 0; at < len; at += 1u + in[at]) {
-        if (in[at] == ours[0] && at + sizeof(ours) - 1 <= len && memcmp(in + at, ours, sizeof(ours) - 1) == 0) {
+        if (in[at] == ours[0] && at + sizeof(ours) - 1 <= len &&
+            memcmp(in + at, ours, sizeof(ours) - 1) == 0) {
             *out = in + at + 1;
             *out_len = in[at];
             return SSL_TLSEXT_ERR_OK;
@@ -169,7 +176,8 @@ static void set_rules(SSL_CTX *ctx)
     static const unsigned char session_context[] = "muster";
     (void)SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     (void)SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20");
-    (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_COMPRESSION);
+    (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF |
+                                       SSL_OP_NO_COMPRESSION);
     (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* resumption is by tickets */
     (void)SSL_CTX_set_session_id_context(ctx, session_context, sizeof(session_context) - 1);
@@ -204,7 +212,8 @@ int tls_context_load(const struct listener_options *o, struct tls_context **out,
     }
     code = code == 0 ? load_key(c->ctx, o->key_file, e) : code;
     code = code == 0 ? check_dates(c, o->cert_file, e) : code;
-    code = code == 0 && o->client_ca_file != NULL ? load_client_ca(c->ctx, o->client_ca_file, e) : code;
+    code = code == 0 && o->client_ca_file != NULL ? load_client_ca(c->ctx, o->client_ca_file, e)
+                                                  : code;
     if (code != 0) {
         tls_context_unref(c);
         return code;

@@ -89,7 +89,8 @@ int64_t wheel_next(const struct wheel *w)
         uint64_t bits = w->is_used[slot / 64] >> (slot % 64);
         if (bits != 0) {
             int64_t skip = __builtin_ctzll(bits);
-            return i + skip <= WHEEL_SLOTS ? (w->tick + i + skip) * WHEEL_TICK_MS : (w->tick + WHEEL_SLOTS) * WHEEL_TICK_MS;
+            return i + skip <= WHEEL_SLOTS ? (w->tick + i + skip) * WHEEL_TICK_MS
+                                           : (w->tick + WHEEL_SLOTS) * WHEEL_TICK_MS;
         }
         i += 64 - slot % 64;
     }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hashed timer wheel: starting and stopping cost the same for one timer and for a hundred thousand. One thread.
+/* A hashed timer wheel: starting and stopping cost the same for one timer and for a hundred
+ * thousand. One thread.
  *
- * A timer sits in the slot of its tick; timers that are further away than one turn of the wheel are looked at once a turn and stay. */
+ * A timer sits in the slot of its tick; timers that are further away than one turn of the wheel are
+ * looked at once a turn and stay. */
 #pragma once
 
 #include "server/net/worker.h"
@@ -15,7 +17,8 @@ struct wheel {
 };
 
 void wheel_init(struct wheel *w, int64_t now);
-void wheel_start(struct wheel *w, struct worker_timer *t, int64_t now, int64_t delay_ms); /* restarts when running */
+void wheel_start(struct wheel *w, struct worker_timer *t, int64_t now,
+                 int64_t delay_ms); /* restarts when running */
 void wheel_stop(struct worker_timer *t);
 /* Fires what is due. Timers may be started and stopped from `fire`. */
 void wheel_run(struct wheel *w, int64_t now);

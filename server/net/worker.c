@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A worker's thread: its loop, its mailbox, its timers, and how it ends.
  *
- * At the end of each turn (uv_prepare: before the loop sleeps) the worker lets http go on with what waits, then settles every connection
- * that has output. Stopping: listeners close, connections drain, then are cut at the deadline; the thread ends when no connection is left
- * and no answer is owed. If answers are still owed after NET_OWED_GRACE_MS the worker's memory stays in place: they would come to its
- * mailbox. */
+ * At the end of each turn (uv_prepare: before the loop sleeps) the worker lets http go on with what
+ * waits, then settles every connection that has output. Stopping: listeners close, connections
+ * drain, then are cut at the deadline; the thread ends when no connection is left and no answer is
+ * owed. If answers are still owed after NET_OWED_GRACE_MS the worker's memory stays in place: they
+ * would come to its mailbox. */
 #include "server/net/net_impl.h"
 
 #include <unistd.h>
@@ -70,7 +71,8 @@ void worker_timer_stop(struct worker *w, struct worker_timer *t)
 
 static int is_finished(const struct worker *w)
 {
-    return w->is_stopping && w->n_conns == 0 && w->n_closing == 0 && (http_local_owed(w->http) == 0 || w->is_abandoned);
+    return w->is_stopping && w->n_conns == 0 && w->n_closing == 0 &&
+           (http_local_owed(w->http) == 0 || w->is_abandoned);
 }
 
 static void on_turn(uv_prepare_t *p)
@@ -131,7 +133,8 @@ static void on_grace_end(struct worker_timer *t)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, stop_timer);
     if (http_local_owed(w->http) > 0) {
-        log_warn("net", "stopping with requests that were never answered", LOG_U64("requests", http_local_owed(w->http)));
+        log_warn("net", "stopping with requests that were never answered",
+                 LOG_U64("requests", http_local_owed(w->http)));
         w->is_abandoned = 1;
     }
 }

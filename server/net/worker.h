@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Workers: threads that own connections. Each runs one uv loop, accepts on its own SO_REUSEPORT sockets, and a connection never moves.
+/* Workers: threads that own connections. Each runs one uv loop, accepts on its own SO_REUSEPORT
+ * sockets, and a connection never moves.
  *
- * A worker gives its connections: a mailbox for answers from the core, cheap timers, and TLS. Bytes go up to server/http. */
+ * A worker gives its connections: a mailbox for answers from the core, cheap timers, and TLS. Bytes
+ * go up to server/http. */
 #pragma once
 
 #include "base/err.h"
@@ -22,7 +24,8 @@ struct listener_options {
 /* 0 means the default, which is named. */
 struct net_limits {
     uint32_t connections;            /* in all; 0 = from RLIMIT_NOFILE */
-    uint32_t connections_per_source; /* per IP address; 0 = 0.8 of connections on loopback sources, 200 on others */
+    uint32_t connections_per_source; /* per IP address; 0 = 0.8 of connections on loopback sources,
+                                        200 on others */
     uint32_t head_bytes;             /* 16 KiB */
     uint32_t body_bytes;             /* largest of any route; 10 MiB */
     uint64_t held_body_bytes;        /* bodies that one worker holds at once, 503 beyond; 256 MiB */
@@ -35,20 +38,23 @@ struct net_limits {
 struct http_server; /* server/http/http.h */
 
 struct workers_options {
-    unsigned n_workers;    /* 0 = one per core beyond the first, at least one, at most eight */
+    unsigned n_workers; /* 0 = one per core beyond the first, at least one, at most eight */
     const struct listener_options *listeners;
     size_t n_listeners;
     struct net_limits limits;
     struct http_server *http;
 };
 
-int workers_start(const struct workers_options *o, struct workers **out, struct err *e); /* binds, then starts threads */
+int workers_start(const struct workers_options *o, struct workers **out,
+                  struct err *e); /* binds, then starts threads */
 /* The address really bound (port 0 resolved), for listener i. */
 const char *workers_address(const struct workers *w, size_t listener);
-/* Stop accepting; answer what is running with "Connection: close"; call http's drain hook so that parked requests are answered. */
+/* Stop accepting; answer what is running with "Connection: close"; call http's drain hook so that
+ * parked requests are answered. */
 void workers_drain(struct workers *w);
-/* After drain: wait at most timeout_ms for connections to end, then close them, join the threads, free. Any thread but a worker.
- * Answers that are still owed are waited for a second more (their makers hold the worker's mailbox); if they do not come the memory stays. */
+/* After drain: wait at most timeout_ms for connections to end, then close them, join the threads,
+ * free. Any thread but a worker. Answers that are still owed are waited for a second more (their
+ * makers hold the worker's mailbox); if they do not come the memory stays. */
 void workers_stop(struct workers *w, int64_t timeout_ms);
 /* Load certificates anew for all listeners; on an error the old ones stay. */
 int workers_reload_tls(struct workers *w, struct err *e);
@@ -57,7 +63,8 @@ struct net_stats {
     uint64_t connections, accepted, refused, tls_handshakes, tls_failures, bytes_in, bytes_out;
     int64_t tls_not_after; /* Unix time of the first certificate to expire; 0 = none */
 };
-void workers_stats(const struct workers *w, struct net_stats *out); /* sums of per-worker counters, any thread */
+void workers_stats(const struct workers *w,
+                   struct net_stats *out); /* sums of per-worker counters, any thread */
 
 /* For code running on a worker. */
 struct uv_loop_s *worker_loop(struct worker *w);
@@ -71,5 +78,6 @@ struct worker_timer {
     int64_t at;
     void (*fire)(struct worker_timer *t);
 };
-void worker_timer_start(struct worker *w, struct worker_timer *t, int64_t delay_ms); /* restarts when running */
-void worker_timer_stop(struct worker *w, struct worker_timer *t);                    /* idempotent */
+void worker_timer_start(struct worker *w, struct worker_timer *t,
+                        int64_t delay_ms);                        /* restarts when running */
+void worker_timer_stop(struct worker *w, struct worker_timer *t); /* idempotent */

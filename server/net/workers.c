@@ -18,7 +18,8 @@ static unsigned default_workers(void)
     return cores <= 2 ? 1 : cores - 1 > WORKERS_MAX ? WORKERS_MAX : (unsigned)(cores - 1);
 }
 
-/* Raise the soft limit of open files to the hard one; what it allows, less what the rest of the process needs. */
+/* Raise the soft limit of open files to the hard one; what it allows, less what the rest of the
+ * process needs. */
 static uint32_t files_for_connections(void)
 {
     struct rlimit r;
@@ -50,20 +51,24 @@ static void set_limits(struct workers *ws, const struct net_limits *asked)
     struct net_limits *l = &ws->limits;
     uint32_t files = files_for_connections();
     *l = *asked;
-    l->connections = asked->connections != 0 && asked->connections < files ? asked->connections : files;
+    l->connections =
+        asked->connections != 0 && asked->connections < files ? asked->connections : files;
     l->head_bytes = asked->head_bytes != 0 ? asked->head_bytes : dflt.head_bytes;
     l->body_bytes = asked->body_bytes != 0 ? asked->body_bytes : dflt.body_bytes;
-    l->held_body_bytes = asked->held_body_bytes != 0 ? asked->held_body_bytes : dflt.held_body_bytes;
+    l->held_body_bytes =
+        asked->held_body_bytes != 0 ? asked->held_body_bytes : dflt.held_body_bytes;
     l->head_timeout_ms = asked->head_timeout_ms > 0 ? asked->head_timeout_ms : dflt.head_timeout_ms;
     l->body_timeout_ms = asked->body_timeout_ms > 0 ? asked->body_timeout_ms : dflt.body_timeout_ms;
     l->idle_timeout_ms = asked->idle_timeout_ms > 0 ? asked->idle_timeout_ms : dflt.idle_timeout_ms;
     l->tls_timeout_ms = asked->tls_timeout_ms > 0 ? asked->tls_timeout_ms : dflt.tls_timeout_ms;
     uint32_t per_source = asked->connections_per_source;
-    sources_init(&ws->sources, per_source != 0 ? per_source : l->connections / 5 * 4, per_source != 0 ? per_source : 200);
+    sources_init(&ws->sources, per_source != 0 ? per_source : l->connections / 5 * 4,
+                 per_source != 0 ? per_source : 200);
 }
 
-/* Each worker gets its own socket on one address. A socket that shares its port with nobody goes first: it finds out whether another
- * process has the port, which sockets with SO_REUSEPORT of one user would not. */
+/* Each worker gets its own socket on one address. A socket that shares its port with nobody goes
+ * first: it finds out whether another process has the port, which sockets with SO_REUSEPORT of one
+ * user would not. */
 static int bind_listener(struct workers *ws, size_t i, struct err *e)
 {
     struct sockaddr_storage a;
@@ -89,7 +94,8 @@ static int bind_listener(struct workers *ws, size_t i, struct err *e)
     return code;
 }
 
-static int load_tls(const struct workers *ws, struct tls_context **out, int64_t *out_not_after, struct err *e)
+static int load_tls(const struct workers *ws, struct tls_context **out, int64_t *out_not_after,
+                    struct err *e)
 {
     *out_not_after = 0;
     for (size_t i = 0; i < ws->n_listeners; i++) {
@@ -219,7 +225,9 @@ static void *thread_main(void *arg)
 {
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGPIPE); /* libuv writes with write(2): a peer that left is an error code, not a signal */
+    sigaddset(
+        &set,
+        SIGPIPE); /* libuv writes with write(2): a peer that left is an error code, not a signal */
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     worker_main(arg);
     return NULL;
@@ -291,7 +299,8 @@ void workers_stop(struct workers *w, int64_t timeout_ms)
 
 void workers_stats(const struct workers *w, struct net_stats *out)
 {
-    struct net_stats s = {.tls_not_after = atomic_load_explicit(&w->tls_not_after, memory_order_relaxed)};
+    struct net_stats s = {.tls_not_after =
+                              atomic_load_explicit(&w->tls_not_after, memory_order_relaxed)};
     for (unsigned n = 0; n < w->n_workers; n++) {
         const struct net_counters *c = &w->workers[n].n;
         s.connections += atomic_load_explicit(&c->connections, memory_order_relaxed);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Head guard, parser and connection: the same bytes give the same answers however they are cut, and nothing is held beyond its limit.
- * The first byte of the input chooses the cuts. */
+/* Head guard, parser and connection: the same bytes give the same answers however they are cut, and
+ * nothing is held beyond its limit. The first byte of the input chooses the cuts. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,7 +13,8 @@ static void echo(struct http_req *r, void *arg)
     struct buf *b = http_scratch(r);
     struct slice body = http_body(r);
     MU_INVARIANT(body.len <= http_route_of(r)->body_max);
-    buf_printf(b, "<%d %.*s [%.*s]>", (int)http_method(r), SLICE_FMT(http_path(r)), SLICE_FMT(body));
+    buf_printf(b, "<%d %.*s [%.*s]>", (int)http_method(r), SLICE_FMT(http_path(r)),
+               SLICE_FMT(body));
     http_respond(r, 200, "text/plain", buf_slice(b));
 }
 
@@ -63,7 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     char *whole = run(in, 0, &whole_closed);
     char *cut = run(in, data[0] + 1u, &cut_closed);
     if (strcmp(whole, cut) != 0 || whole_closed != cut_closed) {
-        (void)fprintf(stderr, "cuts matter:\n--- whole (%d)\n%s\n--- cut (%d)\n%s\n", whole_closed, whole, cut_closed, cut);
+        (void)fprintf(stderr, "cuts matter:\n--- whole (%d)\n%s\n--- cut (%d)\n%s\n", whole_closed,
+                      whole, cut_closed, cut);
         abort();
     }
     mem_free(whole);

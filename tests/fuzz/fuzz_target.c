@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paths and queries: decoded once, text only, never longer than what was read, never a way out of the tree. */
+/* Paths and queries: decoded once, text only, never longer than what was read, never a way out of
+ * the tree. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -51,7 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct slice path;
     struct slice query;
     target_split(slice_of(data, len), &path, &query);
-    uint8_t *mem = mem_alloc(len); /* exactly as much as promised: a byte more is an error the sanitizer sees */
+    uint8_t *mem = mem_alloc(
+        len); /* exactly as much as promised: a byte more is an error the sanitizer sees */
     check_path(path, mem);
     check_query(query, mem);
     mem_free(mem);

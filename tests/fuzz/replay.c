@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a fuzz target over the files of the folders given: the corpus as an ordinary test, without a fuzzing engine. */
+/* Runs a fuzz target over the files of the folders given: the corpus as an ordinary test, without a
+ * fuzzing engine. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -36,7 +36,8 @@ static size_t io_queued(void *io)
     return ((struct sans_io *)io)->queued;
 }
 
-static const struct http_conn_ops ops = {io_write, io_close, io_abort, io_pause, io_timer, io_queued};
+static const struct http_conn_ops ops = {io_write, io_close, io_abort,
+                                         io_pause, io_timer, io_queued};
 
 struct net_limits sans_io_limits(void)
 {
@@ -50,7 +51,8 @@ struct net_limits sans_io_limits(void)
     };
 }
 
-void sans_io_init(struct sans_io *s, const struct http_server_options *o, const struct http_route *routes, size_t n)
+void sans_io_init(struct sans_io *s, const struct http_server_options *o,
+                  const struct http_route *routes, size_t n)
 {
     struct err e = {0};
     memset(s, 0, sizeof(*s));

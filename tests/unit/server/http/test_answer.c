@@ -121,10 +121,16 @@ static void what_a_request_holds(void **state)
     (void)state;
     expect(look_params, REQ("/a/x%20y%2Fz/b/%C3%A9", ""), "204 No Content");
     expect(look_query, REQ("/q?k=1+2&flag&&k=%26%3D&odd=&k=last&e=", ""), "204 No Content");
-    expect(look_trace_given, REQ("/q", "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"), "204");
+    expect(look_trace_given,
+           REQ("/q", "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"),
+           "204");
     expect(look_trace_drawn, REQ("/q", ""), "204");
-    expect(look_trace_drawn, REQ("/q", "Traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-01\r\n"), "204");
-    expect(look_trace_drawn, REQ("/q", "Traceparent: 00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"), "204");
+    expect(look_trace_drawn,
+           REQ("/q", "Traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-01\r\n"),
+           "204");
+    expect(look_trace_drawn,
+           REQ("/q", "Traceparent: 00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"),
+           "204");
 }
 
 static void look_memory(struct http_req *r)
@@ -176,11 +182,14 @@ static void heads_of_answers(void **state)
     assert_null(strstr(head, "hello"));
     mem_free(head);
     char *out = ask(say_204, REQ("/q", ""), NULL);
-    assert_string_equal(out, "HTTP/1.1 204 No Content\r\nX-Content-Type-Options: nosniff\r\nMuster-Revision: 18446744073709551615\r\n\r\n");
+    assert_string_equal(
+        out,
+        "HTTP/1.1 204 No Content\r\nX-Content-Type-Options: nosniff\r\nMuster-Revision: 18446744073709551615\r\n\r\n");
     mem_free(out);
     out = ask(say_304, REQ("/q", ""), NULL);
-    assert_string_equal(out, "HTTP/1.1 304 Not Modified\r\nX-Content-Type-Options: nosniff\r\nETag: \"42\"\r\n"
-                             "Muster-Revision: 18446744073709551615\r\n\r\n");
+    assert_string_equal(
+        out, "HTTP/1.1 304 Not Modified\r\nX-Content-Type-Options: nosniff\r\nETag: \"42\"\r\n"
+             "Muster-Revision: 18446744073709551615\r\n\r\n");
     mem_free(out);
     out = ask(say_split, REQ("/q", ""), NULL);
     assert_null(strstr(out, "\nX-Evil"));
@@ -214,10 +223,12 @@ static void say_error_bare(struct http_req *r)
 static void problems(void **state)
 {
     (void)state;
+    expect(
+        say_problem, REQ("/q", ""),
+        "{\"type\":\"urn:muster:error:revision-mismatch\",\"title\":\"revision mismatch\",\"status\":412,"
+        "\"detail\":\"config \\\"x\\\" is at 7\",\"code\":\"REVISION_MISMATCH\",\"compact_revision\":7}");
     expect(say_problem, REQ("/q", ""),
-           "{\"type\":\"urn:muster:error:revision-mismatch\",\"title\":\"revision mismatch\",\"status\":412,"
-           "\"detail\":\"config \\\"x\\\" is at 7\",\"code\":\"REVISION_MISMATCH\",\"compact_revision\":7}");
-    expect(say_problem, REQ("/q", ""), "HTTP/1.1 412 Precondition Failed\r\nContent-Type: application/problem+json\r\n");
+           "HTTP/1.1 412 Precondition Failed\r\nContent-Type: application/problem+json\r\n");
     expect(say_error, REQ("/q", ""), "\"status\":410,\"detail\":\"revision 3 is gone\"");
     expect(say_error_bare, REQ("/q", ""), "\"detail\":\"no leader\",\"code\":\"NO_LEADER\"}");
 }
@@ -269,7 +280,8 @@ static void when_gzip_is_used(void **state)
 {
     (void)state;
     assert_true(is_packed(say_large_json, REQ("/q", "Accept-Encoding: gzip\r\n")));
-    assert_true(is_packed(say_large_text, REQ("/q", "Accept-Encoding: deflate, GZIP;q=0.5, br\r\n")));
+    assert_true(
+        is_packed(say_large_text, REQ("/q", "Accept-Encoding: deflate, GZIP;q=0.5, br\r\n")));
     assert_true(is_packed(say_large_json, REQ("/q", "Accept-Encoding: *\r\n")));
     assert_true(is_packed(say_large_json, REQ("/q", "Accept-Encoding: x-gzip ; q=1\r\n")));
     assert_false(is_packed(say_large_json, REQ("/q", "")));
@@ -291,7 +303,10 @@ static void gzip_unpacks_to_the_same(void **state)
     buf_append_byte(&raw, 0);
     const uint8_t *body = (const uint8_t *)strstr((const char *)raw.p, "\r\n\r\n") + 4;
     static uint8_t plain[10000];
-    z_stream z = {.next_in = (Bytef *)(uintptr_t)body, .avail_in = (uInt)(raw.p + raw.len - 1 - body), .next_out = plain, .avail_out = sizeof(plain)};
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)body,
+                  .avail_in = (uInt)(raw.p + raw.len - 1 - body),
+                  .next_out = plain,
+                  .avail_out = sizeof(plain)};
     assert_int_equal(inflateInit2(&z, 15 + 16), Z_OK);
     assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
     assert_int_equal(z.total_out, 8192);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A connection over time: late answers, pipelining, pausing, timeouts, leaving clients, draining. */
+/* A connection over time: late answers, pipelining, pausing, timeouts, leaving clients, draining.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -115,7 +116,8 @@ static const struct http_route routes[] = {
     HTTP_ROUTE(HTTP_M_PUT, "/echo", echo, PERM_NONE_REQUIRED, 1000000),
 };
 
-static void after(void *arg, unsigned worker, const struct http_route *route, int status, int64_t elapsed_us)
+static void after(void *arg, unsigned worker, const struct http_route *route, int status,
+                  int64_t elapsed_us)
 {
     struct world *w = arg;
     (void)worker;
@@ -144,7 +146,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-#define HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n"
+#define HEAD      "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n"
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
 static void expect_out(struct world *w, const char *want)
@@ -173,9 +175,10 @@ static void an_answer_in_full(void **state)
     struct world *w = *state;
     sans_io_text(&w->io, GET("/now"));
     buf_append_byte(&w->io.out, 0);
-    assert_string_equal((const char *)w->io.out.p,
-                        "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n"
-                        "X-Content-Type-Options: nosniff\r\nContent-Length: 3\r\n\r\nnow");
+    assert_string_equal(
+        (const char *)w->io.out.p,
+        "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n"
+        "X-Content-Type-Options: nosniff\r\nContent-Length: 3\r\n\r\nnow");
     assert_int_equal(w->n_after, 1);
     assert_ptr_equal(w->last_route, &routes[0]);
     assert_int_equal(w->last_status, 200);
@@ -399,8 +402,11 @@ static void a_stream_is_chunked(void **state)
     assert_int_equal(http_stream_write(w->held[0], SLICE_LIT("")), 1);
     http_stream_end(w->held[0]);
     sans_io_turn(&w->io);
-    expect_out(w, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Content-Type-Options: nosniff\r\n"
-                  "Transfer-Encoding: chunked\r\n\r\n12\r\ndata: 0123456789\n\n\r\n0\r\n\r\n" HEAD "Content-Length: 3\r\n\r\nnow");
+    expect_out(
+        w,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Content-Type-Options: nosniff\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n12\r\ndata: 0123456789\n\n\r\n0\r\n\r\n" HEAD
+        "Content-Length: 3\r\n\r\nnow");
 }
 
 static void a_stream_to_http_1_0_ends_by_close(void **state)
@@ -409,8 +415,10 @@ static void a_stream_to_http_1_0_ends_by_close(void **state)
     sans_io_text(&w->io, "GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     (void)http_stream_write(w->held[0], SLICE_LIT("abc"));
     http_stream_end(w->held[0]);
-    expect_out(w, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Content-Type-Options: nosniff\r\n"
-                  "Connection: close\r\n\r\nabc");
+    expect_out(
+        w,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Content-Type-Options: nosniff\r\n"
+        "Connection: close\r\n\r\nabc");
     assert_int_equal(w->io.n_closed, 1);
 }
 
@@ -420,8 +428,10 @@ static void a_stream_for_head_has_no_body(void **state)
     sans_io_text(&w->io, "HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n");
     (void)http_stream_write(w->held[0], SLICE_LIT("abc"));
     http_stream_end(w->held[0]);
-    expect_out(w, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Content-Type-Options: nosniff\r\n"
-                  "Transfer-Encoding: chunked\r\n\r\n");
+    expect_out(
+        w,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Content-Type-Options: nosniff\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n");
 }
 
 static void a_stream_waits_for_its_peer(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The head guard alone: it must refuse by itself what the parser behind it happens to refuse too. */
+/* The head guard alone: it must refuse by itself what the parser behind it happens to refuse too.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

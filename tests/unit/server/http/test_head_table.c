@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is a request and what is not: a table of heads and bodies, each fed whole, in two parts at every place, and byte by byte.
- * Every way must give the same answers. */
+/* What is a request and what is not: a table of heads and bodies, each fed whole, in two parts at
+ * every place, and byte by byte. Every way must give the same answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,15 +43,16 @@ static const struct http_route routes[] = {
 struct row {
     const char *name;
     const char *input;
-    size_t len;           /* 0 = strlen(input) */
-    const char *want;     /* statuses in order, then "close" when the connection was closed */
+    size_t len;            /* 0 = strlen(input) */
+    const char *want;      /* statuses in order, then "close" when the connection was closed */
     const char *in_answer; /* must be part of the output; NULL = whatever */
 };
 
-#define H "Host: a\r\n"
+#define H       "Host: a\r\n"
 #define CHUNKED "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
-#define BIN(s) s, sizeof(s) - 1
+#define BIN(s)  s, sizeof(s) - 1
 
+/* clang-format off */
 static const struct row rows[] = {
     /* accepted */
     {"plain GET", "GET /x HTTP/1.1\r\n" H "\r\n", 0, "200", "<1 /x []>"},
@@ -207,6 +208,7 @@ static const struct row rows[] = {
     {"not UTF-8 in the query", "GET /x?q=%ff HTTP/1.1\r\n" H "\r\n", 0, "400", NULL},
     {"bad escape in the query", "GET /x?q=%zz HTTP/1.1\r\n" H "\r\n", 0, "400", NULL},
 };
+/* clang-format on */
 
 static const struct http_server_options options;
 
@@ -223,7 +225,8 @@ static void summary(const struct sans_io *s, const char *out, char *to, size_t c
     }
 }
 
-/* Feed `row` cut at `at` (0: whole; -1: every byte alone); out and summary are the caller's to free. */
+/* Feed `row` cut at `at` (0: whole; -1: every byte alone); out and summary are the caller's to
+ * free. */
 static char *run_row(const struct row *row, int at, char *sum, size_t cap)
 {
     struct sans_io s;
@@ -261,7 +264,8 @@ static int check_row(const struct row *row)
 {
     char sum[128];
     char *out = run_row(row, 0, sum, sizeof(sum));
-    int is_good = strcmp(sum, row->want) == 0 && (row->in_answer == NULL || strstr(out, row->in_answer) != NULL);
+    int is_good = strcmp(sum, row->want) == 0 &&
+                  (row->in_answer == NULL || strstr(out, row->in_answer) != NULL);
     if (!is_good) {
         print_error("%s: got \"%s\", want \"%s\": %s\n", row->name, sum, row->want, out);
     }
@@ -293,8 +297,9 @@ static void limits_of_the_head(void **state)
         size_t target, value, n_headers;
         const char *want;
     } cases[] = {
-        {8192 - 14, 0, 1, "404"}, {8192 - 13, 0, 1, "414 close"}, {20000, 0, 1, "414 close"}, {1, 16000, 1, "200"},
-        {1, 16384, 1, "431 close"}, {1, 30000, 1, "431 close"}, {1, 0, 99, "200"}, {1, 0, 100, "431 close"},
+        {8192 - 14, 0, 1, "404"}, {8192 - 13, 0, 1, "414 close"}, {20000, 0, 1, "414 close"},
+        {1, 16000, 1, "200"},     {1, 16384, 1, "431 close"},     {1, 30000, 1, "431 close"},
+        {1, 0, 99, "200"},        {1, 0, 100, "431 close"},
     };
     for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
         struct buf b;

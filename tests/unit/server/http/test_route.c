@@ -57,7 +57,8 @@ static void rows_are_found(void **state)
     assert_ptr_equal(find("/", HTTP_M_GET).route, &rows[0]);
     assert_int_equal(find("/api/v1", HTTP_M_GET).methods, 0);
     assert_int_equal(find("/api/v1/configs/a/b/c", HTTP_M_GET).methods, 0);
-    assert_int_equal(find("/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5", HTTP_M_GET).methods, 0);
+    assert_int_equal(find("/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5", HTTP_M_GET).methods,
+                     0);
 }
 
 static void literals_win_and_the_way_back_is_taken(void **state)
@@ -86,7 +87,12 @@ static void bad_rows_are_refused(void **state)
 {
     (void)state;
     static const struct http_route bad[] = {
-        GET("/a/{z}/d"), GET("a"), GET("/a//b"), GET("/a/"), GET("/a/x{y}"), GET("/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}"),
+        GET("/a/{z}/d"),
+        GET("a"),
+        GET("/a//b"),
+        GET("/a/"),
+        GET("/a/x{y}"),
+        GET("/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}"),
         HTTP_ROUTE(HTTP_M_GET | HTTP_M_PUT, "/two", nothing, PERM_NONE_REQUIRED, 0),
         HTTP_ROUTE(0, "/none", nothing, PERM_NONE_REQUIRED, 0),
         {.methods = HTTP_M_GET, .pattern = "/open", .handler = nothing},
@@ -96,7 +102,8 @@ static void bad_rows_are_refused(void **state)
     struct err e = {0};
     assert_int_equal(route_tree_add(root, &rows[7], &e), 0);
     for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
-        assert_int_equal(route_tree_add(root, &bad[i], &e), i == 0 ? MU_E_EXISTS : MU_E_BAD_REQUEST);
+        assert_int_equal(route_tree_add(root, &bad[i], &e),
+                         i == 0 ? MU_E_EXISTS : MU_E_BAD_REQUEST);
     }
     route_tree_free(root);
 }

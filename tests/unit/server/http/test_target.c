@@ -43,8 +43,10 @@ static void segments(void **state)
 static void bad_paths(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "a", "//", "/a//b", "/a/", "/.", "/..", "/a/../b", "/%2e", "/%2E%2e/a", "/.%2e", "/%",
-                                      "/%2", "/%zz", "/%2z", "/%z2", "/a%00", "/%ff", "/%c0%af", "/%ed%a0%80", "/%f4%90%80%80"};
+    static const char *const bad[] = {
+        "",        "a",    "//",        "/a//b", "/a/",     "/.",         "/..",
+        "/a/../b", "/%2e", "/%2E%2e/a", "/.%2e", "/%",      "/%2",        "/%zz",
+        "/%2z",    "/%z2", "/a%00",     "/%ff",  "/%c0%af", "/%ed%a0%80", "/%f4%90%80%80"};
     struct path p;
     for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
         if (split(bad[i], &p) != MU_E_BAD_REQUEST) {

@@ -57,7 +57,8 @@ static struct identity identity_new(const char *name, const struct identity *ca,
     (void)X509_NAME_add_entry_by_txt(n, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
     (void)X509_set_issuer_name(id.cert, ca != NULL ? X509_get_subject_name(ca->cert) : n);
     if (ca == NULL) {
-        X509_EXTENSION *x = X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
+        X509_EXTENSION *x =
+            X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
         (void)X509_add_ext(id.cert, x, -1);
         X509_EXTENSION_free(x);
     }
@@ -156,7 +157,8 @@ static int try_start(struct world *w, int has_client_ca, struct net_limits limit
     };
     w->http = http_server_new(&(struct http_server_options){0});
     assert_int_equal(http_server_add(w->http, routes, N_ELEMENTS(routes), e), 0);
-    struct workers_options o = {.n_workers = 2, .listeners = &l, .n_listeners = 1, .limits = limits, .http = w->http};
+    struct workers_options o = {
+        .n_workers = 2, .listeners = &l, .n_listeners = 1, .limits = limits, .http = w->http};
     int code = workers_start(&o, &w->workers, e);
     if (code != 0) {
         http_server_free(w->http);
@@ -193,7 +195,8 @@ struct client {
 static int dial(const struct world *w)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    a.sin_port = htons((uint16_t)strtoul(strrchr(workers_address(w->workers, 0), ':') + 1, NULL, 10));
+    a.sin_port =
+        htons((uint16_t)strtoul(strrchr(workers_address(w->workers, 0), ':') + 1, NULL, 10));
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval tv = {.tv_sec = 10};
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
@@ -442,7 +445,8 @@ static void sessions_resume(void **state)
         struct client c = client_new(&w);
         assert_int_equal(SSL_use_certificate(c.ssl, client_id.cert), 1);
         assert_int_equal(SSL_use_PrivateKey(c.ssl, client_id.key), 1);
-        (void)SSL_CTX_set_session_cache_mode(c.ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+        (void)SSL_CTX_set_session_cache_mode(c.ctx, SSL_SESS_CACHE_CLIENT |
+                                                        SSL_SESS_CACHE_NO_INTERNAL_STORE);
         SSL_CTX_sess_set_new_cb(c.ctx, keep_ticket);
         if (ticket != NULL) {
             assert_int_equal(SSL_set_session(c.ssl, ticket), 1);

@@ -43,7 +43,8 @@ static void start(struct alarm *a, struct wheel *w, int64_t *now, int64_t delay)
     wheel_start(w, &a->t, *now, delay);
 }
 
-/* Sleep as the worker does: from one moment that wheel_next names to the next. Returns how often it woke. */
+/* Sleep as the worker does: from one moment that wheel_next names to the next. Returns how often it
+ * woke. */
 static int sleep_until(struct wheel *w, int64_t *now, int64_t end)
 {
     int n = 0;

@@ -106,7 +106,8 @@ static void trip(struct http_req *r, void *arg)
 {
     struct world *w = arg;
     struct trip *t = http_alloc(r, sizeof(*t));
-    *t = (struct trip){.job.run = trip_there, .r = r, .reply = worker_mailbox(http_worker(r)), .n = 41};
+    *t = (struct trip){
+        .job.run = trip_there, .r = r, .reply = worker_mailbox(http_worker(r)), .n = 41};
     mailbox_send(&w->core, &t->job.mail);
 }
 
@@ -182,7 +183,11 @@ static struct world *start_with(unsigned n_workers, struct net_limits limits)
     assert_int_equal(pthread_create(&w->core_thread, NULL, core_main, w), 0);
     w->http = http_server_new(&(struct http_server_options){.arg = w});
     assert_int_equal(http_server_add(w->http, routes, N_ELEMENTS(routes), &e), 0);
-    struct workers_options o = {.n_workers = n_workers, .listeners = &listener, .n_listeners = 1, .limits = limits, .http = w->http};
+    struct workers_options o = {.n_workers = n_workers,
+                                .listeners = &listener,
+                                .n_listeners = 1,
+                                .limits = limits,
+                                .http = w->http};
     if (workers_start(&o, &w->workers, &e) != 0) {
         fail_msg("%s", e.text);
     }
@@ -244,7 +249,8 @@ static struct buf receive(int fd, size_t want)
     while (b.len < want) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
         if (poll(&p, 1, 10000) != 1) {
-            fail_msg("silence after %zu bytes: %.*s", b.len, (int)(b.len < 300 ? b.len : 300), (const char *)b.p);
+            fail_msg("silence after %zu bytes: %.*s", b.len, (int)(b.len < 300 ? b.len : 300),
+                     (const char *)b.p);
         }
         ssize_t n = recv(fd, buf_reserve(&b, 65536), 65536, 0);
         if (n <= 0) {
@@ -271,7 +277,8 @@ static void expect_end(int fd, const char *want)
 static void expect_answer(int fd, const char *status, const char *body)
 {
     struct buf b = receive(fd, 1);
-    while (strstr((const char *)b.p, "\r\n\r\n") == NULL || strstr((const char *)b.p, body) == NULL) {
+    while (strstr((const char *)b.p, "\r\n\r\n") == NULL ||
+           strstr((const char *)b.p, body) == NULL) {
         struct buf more = receive(fd, 1);
         assert_true(more.len > 0);
         buf_append(&b, more.p, more.len + 1);
@@ -282,7 +289,7 @@ static void expect_answer(int fd, const char *status, const char *body)
     buf_fini(&b);
 }
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+#define GET(path)       "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 #define GET_CLOSE(path) "GET " path " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 static void wait_for(_Atomic int *n, int want)
@@ -366,7 +373,9 @@ static void a_long_stream_to_a_slow_reader(void **state)
     send_text(fd, GET_CLOSE("/stream"));
     usleep(50000);
     struct buf b = receive(fd, SIZE_MAX);
-    assert_int_equal(b.len - (size_t)(strstr((const char *)b.p, "\r\n\r\n") + 4 - (const char *)b.p), 320 * (32768 + 8) + 5);
+    assert_int_equal(b.len -
+                         (size_t)(strstr((const char *)b.p, "\r\n\r\n") + 4 - (const char *)b.p),
+                     320 * (32768 + 8) + 5);
     buf_fini(&b);
     close(fd);
     stop(w);
@@ -405,7 +414,8 @@ static void a_refused_upload_hears_why(void **state)
     int fd = dial(w);
     static char block[65536];
     send_text(fd, "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
-    for (int i = 0; i < 8; i++) { /* the server reads on for a while: a reset could eat the answer */
+    for (int i = 0; i < 8;
+         i++) { /* the server reads on for a while: a reset could eat the answer */
         assert_int_equal(send(fd, block, sizeof(block), MSG_NOSIGNAL), sizeof(block));
         usleep(3000);
     }
@@ -486,7 +496,8 @@ static void stopping_waits_for_answers_that_are_owed(void **state)
     send_text(fd, GET("/trip"));
     usleep(20000);
     int64_t start_at = clock_mono_ms();
-    workers_stop(w->workers, 50); /* cuts the connection; the answer comes later, to the worker's mailbox */
+    workers_stop(w->workers,
+                 50); /* cuts the connection; the answer comes later, to the worker's mailbox */
     assert_in_range(clock_mono_ms() - start_at, 200, 3000);
     w->is_stopped = 1;
     close(fd);
@@ -502,7 +513,8 @@ static void never(struct http_req *r, void *arg)
 /* In a process of its own, since the memory of what is still owed stays on purpose. */
 static int stop_with_debts(void)
 {
-    static const struct http_route row = HTTP_ROUTE(HTTP_M_GET, "/never", never, PERM_NONE_REQUIRED, 0);
+    static const struct http_route row =
+        HTTP_ROUTE(HTTP_M_GET, "/never", never, PERM_NONE_REQUIRED, 0);
     _Atomic int n_held = 0;
     struct err e = {0};
     struct workers *ws = NULL;
@@ -567,7 +579,8 @@ static void a_source_has_its_limit(void **state)
 static void there_is_a_cap_on_all_connections(void **state)
 {
     (void)state;
-    struct world *w = start_with(2, (struct net_limits){.connections = 3, .connections_per_source = 100});
+    struct world *w =
+        start_with(2, (struct net_limits){.connections = 3, .connections_per_source = 100});
     int fds[3];
     for (int i = 0; i < 3; i++) {
         fds[i] = dial(w);
@@ -585,7 +598,8 @@ static void there_is_a_cap_on_all_connections(void **state)
     stop(w);
 }
 
-/* Clients wait in the queue of the socket while no descriptor is free, and are served afterwards; the worker does not spin meanwhile. */
+/* Clients wait in the queue of the socket while no descriptor is free, and are served afterwards;
+ * the worker does not spin meanwhile. */
 static void no_free_descriptor(void **state)
 {
     (void)state;
@@ -618,7 +632,8 @@ static void no_free_descriptor(void **state)
 static void timeouts_reach_the_socket(void **state)
 {
     (void)state;
-    struct world *w = start_with(1, (struct net_limits){.head_timeout_ms = 60, .idle_timeout_ms = 120});
+    struct world *w =
+        start_with(1, (struct net_limits){.head_timeout_ms = 60, .idle_timeout_ms = 120});
     int slow = dial(w);
     int idle = dial(w);
     int64_t from = clock_mono_ms();
@@ -640,7 +655,8 @@ static void a_port_in_use_is_an_error(void **state)
     struct workers_options o = {.n_workers = 2, .listeners = &l, .n_listeners = 1, .http = w->http};
     assert_int_equal(workers_start(&o, &second, &e), MU_E_IO);
     assert_non_null(strstr(e.text, "in use"));
-    static const char *const bad[] = {"127.0.0.1", "127.0.0.1:70000", "::1:80", ":80", "[::1]", "", "127.0.0.1:8x"};
+    static const char *const bad[] = {"127.0.0.1", "127.0.0.1:70000", "::1:80", ":80", "[::1]",
+                                      "",          "127.0.0.1:8x"};
     for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
         l.address = bad[i];
         assert_int_equal(workers_start(&o, &second, &e), MU_E_BAD_REQUEST);
@@ -651,7 +667,8 @@ static void a_port_in_use_is_an_error(void **state)
 static void accepted_sockets_do_not_delay(void **state)
 {
     (void)state;
-    /* TCP_NODELAY is set on the listening socket; this is the kernel's promise that accepted ones inherit it. */
+    /* TCP_NODELAY is set on the listening socket; this is the kernel's promise that accepted ones
+     * inherit it. */
     int one = 1;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
