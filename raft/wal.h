@@ -30,7 +30,7 @@ enum wal_health {
 struct wal_info {
     enum wal_health health;
     mu_index first, last; /* last = first - 1 when empty */
-    char detail[200];     /* what was found, for the log */
+    char detail[200];     /* what was found; not empty with WAL_OK: a bit was put right */
 };
 
 struct wal_options {

@@ -62,9 +62,10 @@ int wal_rec_decode(struct slice s, uint32_t seed,
                    struct wal_rec *out); /* 1 when a whole, unhurt record stands at s */
 void wal_rec_fields(const uint8_t *p, struct wal_rec *out); /* of a record known to be good */
 uint64_t wal_rec_chain(const uint8_t *p, size_t len, uint64_t prev_chain);
-/* 1 when changing one single bit of what stands at p makes it a record that follows prev_chain. p
- * is restored. */
-int wal_rec_is_flipped(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain);
+/* 1 when changing one single bit of what stands at p makes it a record that follows prev_chain:
+ * then that is done, and it is certainly what was written, since the chain has 64 bits more than
+ * the bit could choose. */
+int wal_rec_unflip(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain);
 void wal_head_encode(uint8_t *p, const struct wal_head *h);
 /* 0, CORRUPT, or FORMAT for a version that is not ours. */
 int wal_head_decode(const uint8_t *p, struct wal_head *out);

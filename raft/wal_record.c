@@ -130,23 +130,22 @@ static int is_next(const uint8_t *p, size_t left, uint32_t seed, uint64_t prev_c
            wal_rec_chain(p, r.body.len, prev_chain) == r.chain;
 }
 
-static int is_head_flipped(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain)
+static int unflip_head(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain)
 {
     for (unsigned bit = 0; bit < WAL_RECORD_HEADER * 8; bit++) {
         uint8_t mask = (uint8_t)(1U << (bit & 7));
         p[bit >> 3] ^= mask;
-        int hit = is_next(p, left, seed, prev_chain);
-        p[bit >> 3] ^= mask;
-        if (hit) {
+        if (is_next(p, left, seed, prev_chain)) {
             return 1;
         }
+        p[bit >> 3] ^= mask;
     }
     return 0;
 }
 
 /* A checksum is linear: a flipped bit changes it by a pattern that depends on the bit's place only.
  * Walk the places from the end. */
-static int is_body_flipped(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain)
+static int unflip_body(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain)
 {
     struct wal_rec r;
     wal_rec_fields(p, &r);
@@ -157,24 +156,26 @@ static int is_body_flipped(uint8_t *p, size_t left, uint32_t seed, uint64_t prev
         if (pattern == want) {
             uint8_t *at = p + WAL_RECORD_HEADER + (bit >> 3), mask = (uint8_t)(1U << (bit & 7));
             *at ^= mask;
-            int hit = is_next(p, left, seed, prev_chain);
+            if (is_next(p, left, seed, prev_chain)) {
+                return 1;
+            }
             *at ^= mask;
-            return hit;
+            return 0;
         }
         pattern = (pattern >> 1) ^ ((pattern & 1) != 0 ? 0x82f63b78U : 0);
     }
     return 0;
 }
 
-int wal_rec_is_flipped(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain)
+int wal_rec_unflip(uint8_t *p, size_t left, uint32_t seed, uint64_t prev_chain)
 {
     if (left < WAL_RECORD_HEADER) {
         return 0;
     }
-    if (is_head_flipped(p, left, seed, prev_chain)) {
+    if (unflip_head(p, left, seed, prev_chain)) {
         return 1;
     }
-    return is_head_ok(p, left, seed) && is_body_flipped(p, left, seed, prev_chain);
+    return is_head_ok(p, left, seed) && unflip_body(p, left, seed, prev_chain);
 }
 
 void wal_head_encode(uint8_t *p, const struct wal_head *h)

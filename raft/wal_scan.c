@@ -2,13 +2,13 @@
 /* Opening: read every segment, check every record, tell a torn last write from damage.
  *
  * The happy path walks from the newest ORIGIN segment (or the oldest there is) to the first place
- * where no record stands. Then:
- *   - one changed bit would make it the right next record: that was a flip, not a tear: DAMAGED;
- *   - anything valid stands behind it that belongs to a group begun after the bad record's group
- * was synced: DAMAGED;
- *   - otherwise it is the torn end of the last write: later segments are removed (newest first),
- * the tail is zeroed: TORN. A group's records say how many the group before had; that is how we
- * know to which group the missing record belonged.
+ * where no record stands. Then, in this order:
+ *
+ *  1. Something valid stands behind it, of a group begun after the bad record's group was synced:
+ *     DAMAGED. (Records say how many the group before had: so we know whose the bad one was.)
+ *  2. One changed bit makes it the right next record: that is put right, the walk begins again.
+ *  3. It is the torn end of the last write: later segments are removed, newest first, the tail is
+ *     zeroed: TORN.
  *
  * The last group is written once more and everything synced before anything is reported: an earlier
  * run may have died with it in the page cache only, or after a failed sync. Nothing is changed on
@@ -292,10 +292,6 @@ static int judge_end(struct scan *sc, uint32_t off, int *out_torn)
     *out_torn = sc->at + 1 < sc->n_seqs;
     if (off + WAL_RECORD_HEADER <= h->size) {
         *out_torn |= looks_begun(sc, sc->img + off);
-        if (wal_rec_is_flipped(sc->img + off, h->size - off, wal_seed(h->salt, h->seq),
-                               sc->w->pos.chain)) {
-            return damaged_at(sc, sc->at, off, "one bit of the record changed");
-        }
     }
     int rc = search_tail(sc, sc->at, off + 8, out_torn);
     for (size_t i = sc->at + 1; rc == 0 && i < sc->n_seqs; i++) {
@@ -306,6 +302,33 @@ static int judge_end(struct scan *sc, uint32_t off, int *out_torn)
         rc = load(sc, i, 0, sc->heads[i].size);
         rc = rc != 0 ? rc : search_tail(sc, i, WAL_HEADER_BYTES, out_torn);
     }
+    return rc;
+}
+
+/* What stands at the end may be the next record but for one bit: one that went bad after its sync,
+ * or a tear that lost no more than that. Either way it is put right; out_done: look again. */
+static int put_right(struct scan *sc, uint32_t off, int *out_done)
+{
+    const struct wal_head *h = &sc->heads[sc->at];
+    struct disk_file *f = NULL;
+    int rc = load(sc, sc->at, 0, h->size);
+    if (rc != 0 || !wal_rec_unflip(sc->img + off, h->size - off, wal_seed(h->salt, h->seq),
+                                   sc->w->pos.chain)) {
+        return rc;
+    }
+    struct wal_rec r;
+    wal_rec_fields(sc->img + off, &r);
+    rc = open_seg(sc, sc->seqs[sc->at], DISK_READ | DISK_WRITE, &f);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = f->disk->ops->pwrite(f, sc->img + off, r.size, off, sc->e);
+    rc = rc != 0 ? rc : f->disk->ops->sync(f, sc->e);
+    f->disk->ops->close(f);
+    snprintf(sc->info->detail, sizeof(sc->info->detail),
+             "%016llx.seg at %u: one wrong bit put right", (unsigned long long)sc->seqs[sc->at],
+             off);
+    *out_done = rc == 0;
     return rc;
 }
 
@@ -361,16 +384,17 @@ static int settle(struct scan *sc, size_t start)
     return rc != 0 ? rc : w->disk->ops->sync_dir(w->disk, w->dir, sc->e);
 }
 
+/* From the first segment that counts to the end of the records; sc->at is where that is. */
 static int walk_all(struct scan *sc, size_t start)
 {
     const struct wal_head *h = &sc->heads[start];
-    int is_sealed = 0, is_torn = 0, rc = 0;
+    int is_sealed = 0, rc = 0;
     wal_index_clear(sc->w, h->first, h->prev_term);
     sc->w->pos = h->pos;
     sc->w->salt = h->salt;
     sc->group_at = start;
     sc->group_off = WAL_HEADER_BYTES;
-    for (sc->at = start; rc == 0; sc->at++) {
+    for (sc->at = start;; sc->at++) {
         h = &sc->heads[sc->at];
         if (sc->at > start && !is_head_next(sc, h)) {
             return damaged_at(sc, sc->at, 0, "the segment does not follow the one before it");
@@ -378,14 +402,25 @@ static int walk_all(struct scan *sc, size_t start)
         rc = load(sc, sc->at, 0, h->size);
         rc = rc != 0 ? rc : walk_segment(sc, &is_sealed);
         if (rc != 0 || !is_sealed) {
-            break;
+            return rc;
         }
         if (sc->at + 1 == sc->n_seqs) {
             return damaged_at(sc, sc->at, 0, "the segment after it is missing");
         }
     }
-    uint32_t end = rc == 0 ? sc->w->segs[sc->w->n_segs - 1].end : 0;
-    rc = rc != 0 ? rc : judge_end(sc, end, &is_torn);
+}
+
+static int find_end(struct scan *sc, size_t start)
+{
+    int is_torn = 0, is_changed = 1, rc = 0;
+    uint32_t end = 0;
+    while (rc == 0 && is_changed) {
+        is_changed = 0;
+        rc = walk_all(sc, start);
+        end = rc == 0 ? sc->w->segs[sc->w->n_segs - 1].end : 0;
+        rc = rc != 0 ? rc : judge_end(sc, end, &is_torn);
+        rc = rc != 0 ? rc : put_right(sc, end, &is_changed);
+    }
     rc = rc == 0 && is_torn ? cut_tail(sc, end) : rc;
     return rc != 0 ? rc : settle(sc, start);
 }
@@ -455,7 +490,7 @@ static int scan_segments(struct scan *sc)
         return was_there ? damaged(sc, "spare segments are there, but no segment") : 0;
     }
     int rc = find_start(sc, &start);
-    rc = rc != 0 ? rc : walk_all(sc, start);
+    rc = rc != 0 ? rc : find_end(sc, start);
     if (rc == 0) {
         sc->w->next_seq = sc->seqs[sc->at] + 1;
         rc = drop_void(sc, start);
