@@ -28,8 +28,9 @@ enum {
     PEER_ACCEPTS_AT_ONCE = 16,  /* per loop turn */
     PEER_ACCEPT_PAUSE_MS = 100, /* after EMFILE and the like */
     PEER_LOG_EVERY_MS = 60000,  /* the same reason is logged again after this */
-    PEER_LOG_UP_MS = 5000,      /* the same when it was up in between */
-    PEER_BUF_KEEP = 256 * 1024, /* output buffers above this are given back when empty */
+    PEER_LOG_REASONS = 16,
+    PEER_LOG_UP_MS = 5000,          /* the same when it was up in between */
+    PEER_BUF_KEEP = 256 * 1024,     /* output buffers above this are given back when empty */
     PEER_CRYPT_BYTES = 1024 * 1024, /* encrypted ahead of the socket */
     PEER_SCRATCH = 64 * 1024,
     PEER_WHY_MAX = 256,
@@ -152,9 +153,12 @@ struct transport {
     uint8_t is_closing;
     void (*closed)(void *arg);
     void *closed_arg;
-    int64_t refusal_logged_at[PEER_REFUSAL_N + 1]; /* incoming; the last is for what is no hello */
-    uint64_t sessions;                             /* numbers given out */
-    uint8_t *scratch;                              /* PEER_SCRATCH of ciphertext, while reading */
+    struct {
+        uint64_t key; /* hash of the reason */
+        int64_t at;
+    } logged[PEER_LOG_REASONS]; /* of connections that were refused, when last */
+    uint64_t sessions;          /* numbers given out */
+    uint8_t *scratch;           /* PEER_SCRATCH of ciphertext, while reading */
     struct transport_stats stats;
 };
 

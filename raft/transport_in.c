@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "raft/transport_addr.h"
@@ -41,15 +42,32 @@ static void discard(struct peer_in *s)
     peer_conn_close(c);
 }
 
-/* Strangers may knock as often as they like: each reason once in a while. */
-static void log_refusal(struct transport *t, unsigned refusal, const char *name,
-                        const char *address, const char *why)
+/* Strangers may knock as often as they like: each reason is logged once in a while. */
+static int is_log_due(struct transport *t, const char *why)
 {
+    uint64_t key = hash_xxh3(why, strlen(why), 0) | 1; /* 0: a free place */
     int64_t now = clock_mono_ms();
-    int64_t *at = &t->refusal_logged_at[refusal];
+    size_t oldest = 0;
+    for (size_t i = 0; i < PEER_LOG_REASONS; i++) {
+        if (t->logged[i].key == key && now - t->logged[i].at < PEER_LOG_EVERY_MS) {
+            return 0;
+        }
+        if (t->logged[i].key == key) {
+            oldest = i;
+            break;
+        }
+        oldest = t->logged[i].at < t->logged[oldest].at ? i : oldest;
+    }
+    t->logged[oldest].key = key;
+    t->logged[oldest].at = now;
+    return 1;
+}
+
+static void note_refusal(struct transport *t, const char *name, const char *address,
+                         const char *why)
+{
     t->stats.refused++;
-    if (*at == 0 || now - *at >= PEER_LOG_EVERY_MS) {
-        *at = now;
+    if (is_log_due(t, why)) {
         log_warn("transport", "connection refused", LOG_STR("peer", name),
                  LOG_STR("address", address), LOG_STR("why", why));
     }
@@ -60,7 +78,7 @@ static void on_lost(struct peer_conn *c, int is_refused, const char *why)
     struct peer_in *s = c->owner;
     (void)is_refused;
     if (s->from == 0) {
-        log_refusal(c->t, PEER_REFUSAL_N, "", c->address, why);
+        note_refusal(c->t, "", c->address, why);
     } else {
         log_debug("transport", "session ended", LOG_STR("peer", s->name), LOG_STR("why", why));
     }
@@ -71,7 +89,7 @@ static void refuse(struct peer_in *s, const struct peer_hello *h, struct peer_ac
                    enum peer_refusal refusal)
 {
     struct peer_conn *c = s->conn;
-    log_refusal(s->t, refusal, h->name, c->address, peer_refusal_text(refusal));
+    note_refusal(s->t, h->name, c->address, peer_refusal_text(refusal));
     a->refusal = (uint16_t)refusal;
     peer_ack_put(&c->out, a);
     forget(s);
@@ -200,8 +218,8 @@ static void add_stranger(struct transport *t, int fd)
 {
     if (t->n_strangers >= PEER_STRANGERS_MAX) {
         struct peer_in *oldest = TAILQ_FIRST(&t->strangers);
-        log_refusal(t, PEER_REFUSAL_N, "", oldest->conn->address,
-                    "too many connections without a hello: the oldest goes");
+        note_refusal(t, "", oldest->conn->address,
+                     "too many connections without a hello: the oldest goes");
         discard(oldest);
     }
     struct peer_in *s = mem_zalloc(sizeof(*s));
@@ -246,7 +264,7 @@ static void on_incoming(uv_poll_t *p, int status, int events)
     }
     if (rc != 0 && rc != -EAGAIN) {
         /* No descriptors or no memory: the next try would fail as well, and at once. */
-        log_refusal(t, PEER_REFUSAL_N, "", "", uv_strerror(rc));
+        note_refusal(t, "", "", uv_strerror(rc));
         (void)uv_poll_stop(&t->listener);
         uv_timer_start(&t->accept_timer, on_pause_over, PEER_ACCEPT_PAUSE_MS, 0);
     }
