@@ -31,7 +31,9 @@ struct transport {
 static struct transport *all[NODES];
 static struct frame *head, **tail = &head;
 static uint64_t lives;
-static struct { mu_node_id a, b; } cuts[64];
+static struct {
+    mu_node_id a, b;
+} cuts[64];
 static size_t n_cuts;
 
 static struct transport *find(mu_node_id id)
@@ -70,8 +72,24 @@ void fake_isolate(mu_node_id a, int is_cut)
     }
 }
 
+static mu_node_id only_of;
+static uint8_t only_types[2];
+
+void fake_only(mu_node_id a, uint8_t type1, uint8_t type2)
+{
+    only_of = type1 != 0 ? a : 0;
+    only_types[0] = type1;
+    only_types[1] = type2;
+}
+
+static int is_filtered(const struct frame *f)
+{
+    return only_of != 0 && (f->from == only_of || f->to == only_of) && f->type != only_types[0] && f->type != only_types[1];
+}
+
 void fake_mend(void)
 {
+    only_of = 0;
     n_cuts = 0;
 }
 
@@ -79,7 +97,8 @@ void fake_reset(mu_node_id a, mu_node_id b)
 {
     for (size_t i = 0; i < NODES; i++) {
         for (size_t k = 0; all[i] != NULL && k < all[i]->n_peers; k++) {
-            if ((all[i]->o.self == a && all[i]->peers[k] == b) || (all[i]->o.self == b && all[i]->peers[k] == a)) {
+            if ((all[i]->o.self == a && all[i]->peers[k] == b) ||
+                (all[i]->o.self == b && all[i]->peers[k] == a)) {
                 all[i]->peer_life[k] = 0;
             }
         }
@@ -124,7 +143,7 @@ static void on_timer(uv_timer_t *timer)
             tail = &head;
         }
         struct transport *to = find(f->to);
-        if (to != NULL && to->life == f->to_life && !is_cut(f->from, f->to)) {
+        if (to != NULL && to->life == f->to_life && !is_cut(f->from, f->to) && !is_filtered(f)) {
             to->o.receive(to->o.arg, f->from, f->type, slice_of(f->body, f->len));
         }
         mem_free(f);
@@ -196,7 +215,8 @@ int transport_is_up(const struct transport *t, mu_node_id to)
     return 0;
 }
 
-int transport_send(struct transport *t, mu_node_id to, uint8_t type, const struct slice *parts, size_t n_parts)
+int transport_send(struct transport *t, mu_node_id to, uint8_t type, const struct slice *parts,
+                   size_t n_parts)
 {
     struct transport *p = find(to);
     size_t len = 0;

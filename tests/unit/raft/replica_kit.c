@@ -141,6 +141,7 @@ static void on_snapshot_load(void *arg, const char *path)
     struct kit_node *n = arg;
     assert_true(read_file(path, n->state, state_size(n->kit)));
     n->n_loads++;
+    n->loaded = n->state->index;
 }
 
 static void on_role(void *arg, enum replica_role role, mu_term term, mu_node_id leader)
@@ -390,13 +391,23 @@ static void on_proposed(struct replica_proposal *p, int code, struct slice resul
     c->result = result.len == 8 ? wire_get_u64(result.p) : 0;
 }
 
-void kit_propose(struct kit_node *n, struct kit_call *c, const char *text, int64_t wait_ms)
+static void propose(struct kit_node *n, struct kit_call *c, const char *text, int64_t wait_ms, int is_local_only)
 {
-    *c = (struct kit_call){.p = {.done = on_proposed, .deadline_at = clock_mono_ms() + wait_ms}};
+    *c = (struct kit_call){.p = {.done = on_proposed, .deadline_at = clock_mono_ms() + wait_ms, .is_local_only = is_local_only}};
     c->p.len = strlen(text) + 1;
     c->p.data = mem_dup(text, c->p.len);
     replica_propose(n->replica, &c->p);
     assert_false(c->is_done); /* never from inside the call */
+}
+
+void kit_propose(struct kit_node *n, struct kit_call *c, const char *text, int64_t wait_ms)
+{
+    propose(n, c, text, wait_ms, 0);
+}
+
+void kit_propose_local(struct kit_node *n, struct kit_call *c, const char *text, int64_t wait_ms)
+{
+    propose(n, c, text, wait_ms, 1);
 }
 
 static void on_read(struct replica_read *rd, int code)

@@ -28,6 +28,7 @@ struct kit_node {
     enum replica_role role;
     mu_node_id leader;
     mu_term ready_term;
+    mu_index loaded; /* index of the newest snapshot loaded */
     int n_snapshots, n_loads, is_disk_full, n_messages;
     char last_message[64];
     struct { uv_work_t work; char path[320]; struct kit_state *state; int code; } taking;
@@ -62,6 +63,8 @@ struct kit_call {
     uint64_t result;
 };
 void kit_propose(struct kit_node *n, struct kit_call *c, const char *text, int64_t wait_ms);
+/* Only while n leads. */
+void kit_propose_local(struct kit_node *n, struct kit_call *c, const char *text, int64_t wait_ms);
 void kit_read(struct kit_node *n, struct kit_call *c, int is_leader_only, int64_t wait_ms);
 int kit_await(struct kit *k, struct kit_call *c); /* its code */
 int kit_put(struct kit *k, struct kit_node *n, const char *text);

@@ -158,9 +158,8 @@ static void test_minority(void **state)
     assert_int_not_equal(l->role, REPLICA_LEADER); /* it has noticed */
     kit_propose(l, &w2, "not at all.", 300);
     assert_int_equal(kit_await(&k, &w2), MU_E_NO_LEADER);
-    kit_propose(l, &local, "only while leading.", 300);
-    local.p.is_local_only = 1;
-    kit_await(&k, &local);
+    kit_propose_local(l, &local, "only while leading.", 300);
+    assert_int_equal(kit_await(&k, &local), MU_E_NOT_LEADER);
     kit_start(&k, gone[0]);
     kit_wait_leader(&k);
     assert_int_equal(kit_put(&k, l, "again."), 0);
@@ -213,6 +212,48 @@ static void test_transfer(void **state)
     kit_close(&k);
 }
 
+/* A full queue refuses at once, and what was taken is still answered. */
+static void test_overload(void **state)
+{
+    static struct kit_call c[100];
+    struct kit k;
+    int taken = 0;
+    (void)state;
+    kit_open(&k, 1);
+    k.options.queue_bytes = 50 * 8;
+    kit_start(&k, 0);
+    struct kit_node *l = kit_wait_leader(&k);
+    for (int i = 0; i < 100; i++) {
+        kit_propose(l, &c[i], "7 bytes", 5000);
+    }
+    for (int i = 0; i < 100; i++) {
+        int code = kit_await(&k, &c[i]);
+        assert_true(code == 0 || code == MU_E_OVERLOADED);
+        taken += code == 0;
+    }
+    assert_int_equal(taken, 50);
+    kit_close(&k);
+}
+
+/* A store that is full for a while: what is committed waits, and is applied once when there is room. */
+static void test_store_full(void **state)
+{
+    struct kit k;
+    struct kit_call c;
+    (void)state;
+    kit_open(&k, 1);
+    kit_start(&k, 0);
+    struct kit_node *l = kit_wait_leader(&k);
+    l->is_disk_full = 1;
+    kit_propose(l, &c, "waits.", 5000);
+    kit_run(&k, 600);
+    assert_false(c.is_done);
+    l->is_disk_full = 0;
+    assert_int_equal(kit_await(&k, &c), 0);
+    assert_int_equal(l->state->n_commands, 1);
+    kit_close(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +264,8 @@ int main(void)
         cmocka_unit_test(test_reads),
         cmocka_unit_test(test_minority),
         cmocka_unit_test(test_transfer),
+        cmocka_unit_test(test_overload),
+        cmocka_unit_test(test_store_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

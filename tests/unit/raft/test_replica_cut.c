@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "raft/message.h"
 #include "tests/unit/raft/fake_transport.h"
 #include "tests/unit/raft/replica_kit.h"
 
@@ -71,6 +72,49 @@ static void test_no_stale_read(void **state)
         fake_mend();
         kit_wait_equal(&k);
     }
+    kit_close(&k);
+}
+
+static void ignore(void *arg, int code, const char *why)
+{
+    (void)arg;
+    (void)code;
+    (void)why;
+}
+
+static int leads_first(struct kit *k)
+{
+    return kit_leader(k) == &k->nodes[0];
+}
+
+/* The same, when the question of the old leader still reaches the others: they have moved on, and do not confirm it. Node 0 is slow to notice
+ * that it is alone, so it believes long enough. */
+static void test_no_confirmation_for_an_old_leader(void **state)
+{
+    struct kit k;
+    struct kit_call rd;
+    (void)state;
+    kit_open(&k, 3);
+    for (int i = 0; i < 3; i++) {
+        k.options.election_ms = i == 0 ? 3000 : 150;
+        k.options.heartbeat_ms = 30;
+        kit_start(&k, i);
+    }
+    kit_wait_leader(&k);
+    kit_wait_equal(&k);
+    replica_transfer(kit_leader(&k)->replica, k.members[0].id, ignore, NULL);
+    kit_until(&k, leads_first, 5000, "the slow one to lead");
+    old_leader = &k.nodes[0];
+    assert_int_equal(kit_put(&k, old_leader, "first."), 0);
+    kit_wait_equal(&k);
+    fake_only(k.members[0].id, MESSAGE_CONFIRM, MESSAGE_CONFIRM_ACK);
+    kit_until(&k, has_other_leader, 5000, "another leader");
+    assert_int_equal(kit_put(&k, other_leader(&k), "newer."), 0);
+    assert_int_equal(old_leader->role, REPLICA_LEADER); /* it still believes */
+    kit_read(old_leader, &rd, 0, 400);
+    assert_int_not_equal(kit_await(&k, &rd), 0);
+    fake_mend();
+    kit_wait_equal(&k);
     kit_close(&k);
 }
 
@@ -188,7 +232,8 @@ static void test_prompt_followers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_stale_read),      cmocka_unit_test(test_overwritten_is_certain),
+        cmocka_unit_test(test_no_stale_read), cmocka_unit_test(test_no_confirmation_for_an_old_leader),
+        cmocka_unit_test(test_overwritten_is_certain),
         cmocka_unit_test(test_broken_forward_is_unknown), cmocka_unit_test(test_waits_for_a_leader),
         cmocka_unit_test(test_one_way_cut),        cmocka_unit_test(test_prompt_followers),
     };
