@@ -7,11 +7,10 @@
  * loop. Frame and hand-shake bytes: docs/formats.md#peer. */
 #pragma once
 
-#include <uv.h>
-
 #include "base/err.h"
 
 struct transport;
+struct uv_loop_s; /* uv_loop_t */
 
 /* Certificates from files; mutual, TLS 1.3. The certificate's SAN must hold DNS name "<node
  * name>.muster-peer" (see docs/formats.md#peer). */
@@ -24,7 +23,7 @@ struct tls_config {
 enum { TRANSPORT_FRAME_MAX = 12 * 1024 * 1024, TRANSPORT_QUEUE_MAX = 32 * 1024 * 1024 };
 
 struct transport_options {
-    uv_loop_t *loop;
+    struct uv_loop_s *loop;
     mu_node_id self;
     const char *self_name;
     const char *listen;           /* host:port; NULL = no listener */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <uv.h>
+
 #include "base/mem.h"
 
 enum { NODES = 16 };
