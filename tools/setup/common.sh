@@ -3,6 +3,7 @@
 
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+: "${HOME:=$(cd ~ && pwd)}"
 cache=${MUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/muster}
 . /etc/os-release
 debian=${VERSION_ID:-0}
