@@ -544,6 +544,94 @@ static void stopping_does_not_wait_for_ever(void **state)
     assert_int_equal(status, 0);
 }
 
+/* --- many at once --- */
+
+struct crowd {
+    struct world *w;
+    unsigned seed;
+    int n_answers;
+};
+
+static unsigned draw(struct crowd *c, unsigned n)
+{
+    c->seed = c->seed * 1103515245u + 12345u;
+    return (c->seed >> 16) % n;
+}
+
+/* One visit: some request, perhaps cut short, perhaps left without waiting for the answer. */
+static void visit(struct crowd *c)
+{
+    static const char *const requests[] = {
+        GET("/hello"),
+        GET("/trip") GET("/hello") GET_CLOSE("/trip"),
+        GET("/park"),
+        GET("/stream"),
+        GET_CLOSE("/big"),
+        "PUT /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999\r\n\r\n",
+        "nonsense\r\n\r\n",
+    };
+    const char *text = requests[draw(c, N_ELEMENTS(requests))];
+    size_t len = draw(c, 4) == 0 ? draw(c, (unsigned)strlen(text)) : strlen(text);
+    int fd = dial(c->w);
+    size_t first = draw(c, 2) == 0 ? len : len / 2;
+    (void)send(fd, text, first, MSG_NOSIGNAL);
+    (void)send(fd, text + first, len - first, MSG_NOSIGNAL);
+    char bytes[4096];
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    for (unsigned reads = draw(c, 20); reads > 0 && poll(&p, 1, 10) == 1; reads--) {
+        if (recv(fd, bytes, sizeof(bytes), 0) <= 0) {
+            break;
+        }
+        c->n_answers++;
+    }
+    if (draw(c, 3) == 0) {
+        struct linger reset = {.l_onoff = 1};
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    }
+    close(fd);
+}
+
+enum { VISITS = 80 };
+
+static void *crowd_main(void *arg)
+{
+    struct crowd *c = arg;
+    for (int i = 0; i < VISITS; i++) {
+        visit(c);
+    }
+    return NULL;
+}
+
+static void a_crowd_comes_and_goes(void **state)
+{
+    (void)state;
+    enum { CROWD = 6 };
+    struct world *w = start(2);
+    struct crowd crowd[CROWD];
+    pthread_t threads[CROWD];
+    for (unsigned i = 0; i < CROWD; i++) {
+        crowd[i] = (struct crowd){.w = w, .seed = i};
+        assert_int_equal(pthread_create(&threads[i], NULL, crowd_main, &crowd[i]), 0);
+    }
+    int n_answers = 0;
+    for (int i = 0; i < CROWD; i++) {
+        pthread_join(threads[i], NULL);
+        n_answers += crowd[i].n_answers;
+    }
+    assert_true(n_answers > 0);
+    struct net_stats s = {.connections = 1};
+    for (int64_t end = clock_mono_ms() + 10000; s.connections > 0; usleep(1000)) {
+        assert_true(clock_mono_ms() < end); /* nobody stays behind */
+        workers_stats(w->workers, &s);
+    }
+    assert_int_equal(s.accepted, CROWD * VISITS);
+    int fd = dial(w);
+    send_text(fd, GET_CLOSE("/hello"));
+    expect_end(fd, "hello");
+    stop(w);
+}
+
 static void a_source_has_its_limit(void **state)
 {
     (void)state;
@@ -704,6 +792,7 @@ int main(void)
         cmocka_unit_test(stopping_cuts_what_does_not_end),
         cmocka_unit_test(stopping_waits_for_answers_that_are_owed),
         cmocka_unit_test(stopping_does_not_wait_for_ever),
+        cmocka_unit_test(a_crowd_comes_and_goes),
         cmocka_unit_test(a_source_has_its_limit),
         cmocka_unit_test(there_is_a_cap_on_all_connections),
         cmocka_unit_test(no_free_descriptor),
