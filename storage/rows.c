@@ -72,7 +72,7 @@ void config_row_encode(struct buf *out, const struct config_row *r)
     wire_put_bytes(out, r->content);
 }
 
-int config_row_decode(struct slice s, struct config_row *out)
+static int decode_config(struct slice s, size_t row_len, int is_whole, struct config_row *out)
 {
     struct config_row r;
     struct wire_reader w;
@@ -86,13 +86,28 @@ int config_row_decode(struct slice s, struct config_row *out)
     r.tags = wire_bytes(&w, TEXT_MAX);
     r.author = wire_bytes(&w, TEXT_MAX);
     r.comment = wire_bytes(&w, TEXT_MAX);
-    r.content = wire_bytes(&w, COMMAND_SIZE_MAX);
-    rc = wire_read_end(&w);
+    if (is_whole) {
+        r.content = wire_bytes(&w, COMMAND_SIZE_MAX);
+        rc = wire_read_end(&w);
+    } else {
+        r.content = slice_of(NULL, wire_u32(&w));
+        rc = w.failed || (s.len - w.left) + r.content.len != row_len ? MU_E_FORMAT : 0;
+    }
     if (rc == 0) {
         memcpy(r.digest, digest.p, sizeof(r.digest));
         *out = r;
     }
     return rc;
+}
+
+int config_row_decode(struct slice s, struct config_row *out)
+{
+    return decode_config(s, s.len, 1, out);
+}
+
+int config_row_decode_head(struct slice head, size_t row_len, struct config_row *out)
+{
+    return decode_config(head, row_len, head.len == row_len, out);
 }
 
 void service_row_encode(struct buf *out, const struct service_row *r)

@@ -75,6 +75,9 @@ void row_meta_encode(struct buf *out, const struct row_meta *m);
 int row_meta_decode(struct slice s, struct row_meta *out);
 void config_row_encode(struct buf *out, const struct config_row *r);
 int config_row_decode(struct slice s, struct config_row *out);
+/* From the first bytes of a row of row_len bytes: all but the content, of which only the length is
+ * told (p is NULL) unless all bytes are there. FORMAT also when the head is too short. */
+int config_row_decode_head(struct slice head, size_t row_len, struct config_row *out);
 void service_row_encode(struct buf *out, const struct service_row *r);
 int service_row_decode(struct slice s, struct service_row *out);
 void instance_row_encode(struct buf *out, const struct instance_row *r);

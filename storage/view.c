@@ -11,7 +11,11 @@ struct view {
     struct store *store;
     struct db_txn *txn;
     struct meta meta;
-    struct buf key;    /* of a point read; scans have their own */
+    struct buf key; /* of a point read; scans have their own */
+    struct block {
+        struct block *next;
+        struct buf row;
+    } * blocks;        /* rows that were put together, until view_close */
     struct view *next; /* in the pool */
 };
 
@@ -39,9 +43,20 @@ struct view *view_open(struct store *s)
     return v;
 }
 
+static void free_blocks(struct view *v)
+{
+    while (v->blocks != NULL) {
+        struct block *b = v->blocks;
+        v->blocks = b->next;
+        buf_fini(&b->row);
+        mem_free(b);
+    }
+}
+
 void view_close(struct view *v)
 {
     struct store *s = v->store;
+    free_blocks(v);
     db_read_end(v->txn);
     pthread_mutex_lock(&s->pool_lock);
     v->next = s->pool;
@@ -95,40 +110,59 @@ static int stored(int rc)
     return rc == MU_E_FORMAT ? MU_E_CORRUPT : rc;
 }
 
-static int newest_row(struct view *v, struct slice key, struct slice *out_row)
+static int newest_row(struct view *v, struct slice key, struct event *out)
 {
     struct slice value;
     int rc = longkey_get(v->txn, key, &value);
-    return rc != 0 ? rc : event_resolve(v->txn, value, out_row);
+    return rc != 0 ? rc : event_resolve(v->txn, value, out);
 }
 
-static int row_before(struct view *v, const struct row_meta *m, struct slice *out_row)
+static int row_before(struct view *v, const struct row_meta *m, struct event *out)
 {
-    return m->prev_rev == 0 ? MU_E_NOT_FOUND
-                            : event_get(v->txn, m->prev_rev, m->prev_sub, NULL, out_row);
+    return m->prev_rev == 0 ? MU_E_NOT_FOUND : event_get(v->txn, m->prev_rev, m->prev_sub, out);
 }
 
 /* The row as it was at `rev`. What is kept of a key is a gapless head of its chain, so a version
  * that is found is the right one, however old; only when the chain has ended does it matter what
  * was compacted. */
-static int row_at(struct view *v, struct slice key, mu_rev rev, struct slice *out_row)
+static int find_row(struct view *v, struct slice key, mu_rev rev, struct event *out)
 {
-    struct slice row;
+    struct event ev;
     struct row_meta m;
     if (rev > v->meta.revision) {
         return MU_E_FUTURE_REVISION;
     }
-    int rc = newest_row(v, key, &row);
+    int rc = newest_row(v, key, &ev);
     while (rc == 0) {
-        rc = stored(row_meta_decode(row, &m));
+        rc = stored(row_meta_decode(ev.head, &m));
         if (rc == 0 && (rev == 0 || m.mod_rev <= rev)) {
-            *out_row = row;
+            *out = ev;
             return m.is_deleted ? MU_E_NOT_FOUND : 0;
         }
-        rc = rc != 0 ? rc : row_before(v, &m, &row);
+        rc = rc != 0 ? rc : row_before(v, &m, &ev);
     }
     int is_forgotten = rc == MU_E_NOT_FOUND && rev != 0 && rev <= view_compacted(v, key.p[0]);
     return is_forgotten ? MU_E_COMPACTED : rc;
+}
+
+/* In one piece until view_close. */
+static int keep_row(struct view *v, const struct event *ev, struct slice *out)
+{
+    if (!ev->is_cut) {
+        *out = ev->head;
+        return 0;
+    }
+    struct block *b = mem_zalloc(sizeof(*b));
+    b->next = v->blocks;
+    v->blocks = b;
+    return event_row(v->txn, ev, &b->row, out);
+}
+
+static int point_read(struct view *v, mu_rev rev, struct slice *out)
+{
+    struct event ev;
+    int rc = find_row(v, buf_slice(&v->key), rev, &ev);
+    return rc != 0 ? rc : keep_row(v, &ev, out);
 }
 
 int view_config(struct view *v, const struct config_name *n, mu_rev rev, struct config_row *out)
@@ -136,7 +170,22 @@ int view_config(struct view *v, const struct config_name *n, mu_rev rev, struct 
     struct slice row;
     buf_clear(&v->key);
     key_config(&v->key, n);
-    int rc = row_at(v, buf_slice(&v->key), rev, &row);
+    int rc = point_read(v, rev, &row);
+    return rc != 0 ? rc : stored(config_row_decode(row, out));
+}
+
+int view_config_head(struct view *v, const struct config_name *n, mu_rev rev,
+                     struct config_row *out)
+{
+    struct event ev;
+    struct slice row;
+    buf_clear(&v->key);
+    key_config(&v->key, n);
+    int rc = find_row(v, buf_slice(&v->key), rev, &ev);
+    if (rc != 0 || config_row_decode_head(ev.head, ev.row_len, out) == 0) {
+        return rc;
+    }
+    rc = keep_row(v, &ev, &row);
     return rc != 0 ? rc : stored(config_row_decode(row, out));
 }
 
@@ -145,7 +194,7 @@ int view_service(struct view *v, const struct service_name *n, struct service_ro
     struct slice row;
     buf_clear(&v->key);
     key_service(&v->key, n);
-    int rc = row_at(v, buf_slice(&v->key), 0, &row);
+    int rc = point_read(v, 0, &row);
     return rc != 0 ? rc : stored(service_row_decode(row, out));
 }
 
@@ -154,149 +203,166 @@ int view_instance(struct view *v, const struct instance_name *n, struct instance
     struct slice row;
     buf_clear(&v->key);
     key_instance(&v->key, n);
-    int rc = row_at(v, buf_slice(&v->key), 0, &row);
+    int rc = point_read(v, 0, &row);
     return rc != 0 ? rc : stored(instance_row_decode(row, out));
+}
+
+/* A config for a callback: without its content when that would have to be put together. */
+static int config_for_callback(struct view *v, const struct event *ev, struct buf *mem,
+                               struct config_row *out)
+{
+    struct slice row;
+    if (config_row_decode_head(ev->head, ev->row_len, out) == 0) {
+        return 0;
+    }
+    int rc = event_row(v->txn, ev, mem, &row);
+    return rc != 0 ? rc : stored(config_row_decode(row, out));
 }
 
 int view_config_history(struct view *v, const struct config_name *n, mu_rev before,
                         view_config_fn fn, void *arg)
 {
-    struct slice row;
+    struct event ev;
     struct config_row r;
+    struct buf mem;
+    buf_init(&mem);
     buf_clear(&v->key);
     key_config(&v->key, n);
-    int rc = newest_row(v, buf_slice(&v->key), &row);
+    int rc = newest_row(v, buf_slice(&v->key), &ev), stop = 0;
     while (rc == 0) {
-        rc = stored(config_row_decode(row, &r));
-        if (rc == 0 && (before == 0 || r.meta.mod_rev < before)) {
-            rc = fn(arg, n, &r);
+        stop = config_for_callback(v, &ev, &mem, &r);
+        if (stop == 0 && (before == 0 || r.meta.mod_rev < before)) {
+            stop = fn(arg, n, &r);
         }
-        if (rc != 0) {
-            return rc;
+        if (stop != 0) {
+            break;
         }
-        rc = row_before(v, &r.meta, &row);
+        rc = row_before(v, &r.meta, &ev);
     }
-    return rc == MU_E_NOT_FOUND ? 0 : rc;
+    buf_fini(&mem);
+    return stop != 0 ? stop : rc == MU_E_NOT_FOUND ? 0 : rc;
 }
 
 /* ---- many rows ---- */
 
-/* Live rows under a prefix, in key order. */
-typedef int (*row_fn)(void *arg, struct slice key, struct slice row);
+/* Live rows under a prefix, in key order. `mem` is for a row that must be put together, until the
+ * next one. */
+struct scan {
+    struct view *view;
+    struct buf mem;
+    struct slice name_prefix; /* checked here when the range could not say it */
+    union {
+        view_config_fn config;
+        view_service_fn service;
+        view_instance_fn instance;
+    } fn;
+    void *arg;
+};
+typedef int (*row_fn)(struct scan *s, struct slice key, const struct event *ev);
 
-static int scan(struct view *v, struct slice prefix, row_fn fn, void *arg)
+static int give_live(struct scan *s, struct slice key, struct slice value, row_fn fn)
+{
+    struct event ev;
+    struct row_meta m;
+    int rc = event_resolve(s->view->txn, value, &ev);
+    rc = rc != 0 ? rc : stored(row_meta_decode(ev.head, &m));
+    return rc != 0 || m.is_deleted ? rc : fn(s, key, &ev);
+}
+
+static int scan(struct scan *s, struct slice prefix, row_fn fn)
 {
     struct longkey_cur c;
-    struct slice key, value, row;
-    longkey_cur_open(&c, v->txn);
+    struct slice key, value;
+    longkey_cur_open(&c, s->view->txn);
     int rc = longkey_cur_seek(&c, prefix, &key, &value);
+    int stop = 0;
     while (rc == 0 && slice_has_prefix(key, prefix)) {
-        struct row_meta m;
-        rc = event_resolve(v->txn, value, &row);
-        rc = rc != 0 ? rc : stored(row_meta_decode(row, &m));
-        if (rc == 0 && !m.is_deleted) {
-            rc = fn(arg, key, row);
-        }
-        if (rc != 0) {
-            longkey_cur_close(&c);
-            return rc;
+        stop = give_live(s, key, value, fn);
+        if (stop != 0) {
+            break;
         }
         rc = longkey_cur_next(&c, &key, &value);
     }
     longkey_cur_close(&c);
-    return rc == MU_E_NOT_FOUND ? 0 : rc;
+    buf_fini(&s->mem);
+    return stop != 0 ? stop : rc == MU_E_NOT_FOUND ? 0 : rc;
 }
 
-static int scan_and_free(struct view *v, struct buf *prefix, row_fn fn, void *arg)
+static int scan_from(struct scan *s, struct buf *prefix, row_fn fn)
 {
-    int rc = scan(v, buf_slice(prefix), fn, arg);
+    int rc = scan(s, buf_slice(prefix), fn);
     buf_fini(prefix);
     return rc;
 }
 
-struct config_scan {
-    view_config_fn fn;
-    void *arg;
-    struct slice key_prefix; /* checked here when the range could not say it */
-};
-
-static int on_config(void *arg, struct slice key, struct slice row)
+static int on_config(struct scan *s, struct slice key, const struct event *ev)
 {
-    const struct config_scan *s = arg;
     struct config_name n;
     struct config_row r;
     int rc = stored(key_parse_config(key, &n));
-    if (rc != 0 || !slice_has_prefix(n.key, s->key_prefix)) {
+    if (rc != 0 || !slice_has_prefix(n.key, s->name_prefix)) {
         return rc;
     }
-    rc = stored(config_row_decode(row, &r));
-    return rc != 0 ? rc : s->fn(s->arg, &n, &r);
+    rc = config_for_callback(s->view, ev, &s->mem, &r);
+    return rc != 0 ? rc : s->fn.config(s->arg, &n, &r);
 }
 
 int view_configs(struct view *v, struct slice ns, struct slice group, struct slice key_prefix,
                  view_config_fn fn, void *arg)
 {
     struct buf prefix;
+    struct scan s = {.view = v, .name_prefix = key_prefix, .fn.config = fn, .arg = arg};
     buf_init(&prefix);
     key_config_prefix(&prefix, ns, group, key_prefix);
-    return scan_and_free(v, &prefix, on_config, &(struct config_scan){fn, arg, key_prefix});
+    return scan_from(&s, &prefix, on_config);
 }
 
-struct service_scan {
-    view_service_fn fn;
-    void *arg;
-    struct slice name_prefix;
-};
-
-static int on_service(void *arg, struct slice key, struct slice row)
+static int on_service(struct scan *s, struct slice key, const struct event *ev)
 {
-    const struct service_scan *s = arg;
     struct service_name n;
     struct service_row r;
     int rc = stored(key_parse_service(key, &n));
     if (rc != 0 || !slice_has_prefix(n.service, s->name_prefix)) {
         return rc;
     }
-    rc = stored(service_row_decode(row, &r));
-    return rc != 0 ? rc : s->fn(s->arg, &n, &r);
+    rc = stored(service_row_decode(ev->head, &r));
+    return rc != 0 ? rc : s->fn.service(s->arg, &n, &r);
 }
 
 int view_services(struct view *v, struct slice ns, struct slice group, struct slice name_prefix,
                   view_service_fn fn, void *arg)
 {
     struct buf prefix;
+    struct scan s = {.view = v, .name_prefix = name_prefix, .fn.service = fn, .arg = arg};
     buf_init(&prefix);
     key_service_prefix(&prefix, ns, group, name_prefix);
-    return scan_and_free(v, &prefix, on_service, &(struct service_scan){fn, arg, name_prefix});
+    return scan_from(&s, &prefix, on_service);
 }
 
-struct instance_scan {
-    view_instance_fn fn;
-    void *arg;
-};
-
-static int on_instance(void *arg, struct slice key, struct slice row)
+static int on_instance(struct scan *s, struct slice key, const struct event *ev)
 {
-    const struct instance_scan *s = arg;
     struct instance_name n;
     struct instance_row r;
+    struct slice row;
     int rc = stored(key_parse_instance(key, &n));
+    rc = rc != 0 ? rc : event_row(s->view->txn, ev, &s->mem, &row);
     rc = rc != 0 ? rc : stored(instance_row_decode(row, &r));
-    return rc != 0 ? rc : s->fn(s->arg, &n, &r);
+    return rc != 0 ? rc : s->fn.instance(s->arg, &n, &r);
 }
 
 int view_instances(struct view *v, const struct service_name *n, view_instance_fn fn, void *arg)
 {
     struct buf prefix;
+    struct scan s = {.view = v, .fn.instance = fn, .arg = arg};
     buf_init(&prefix);
     key_instance_prefix(&prefix, n);
-    return scan_and_free(v, &prefix, on_instance, &(struct instance_scan){fn, arg});
+    return scan_from(&s, &prefix, on_instance);
 }
 
 int view_all_instances(struct view *v, view_instance_fn fn, void *arg)
 {
-    return scan(v, slice_of((const uint8_t[]){SPACE_INSTANCE}, 1), on_instance,
-                &(struct instance_scan){fn, arg});
+    struct scan s = {.view = v, .fn.instance = fn, .arg = arg};
+    return scan(&s, slice_of((const uint8_t[]){SPACE_INSTANCE}, 1), on_instance);
 }
 
 /* ---- changes ---- */
@@ -306,56 +372,77 @@ static int is_wanted(const char *spaces, struct slice key)
     return strchr(spaces, key.p[0]) != NULL;
 }
 
-static int give_change(mu_rev rev, uint32_t sub, struct slice value, const char *spaces,
-                       view_change_fn fn, void *arg)
+struct change_scan {
+    struct view *view;
+    const char *spaces;
+    view_change_fn fn;
+    void *arg;
+    struct buf mem;
+    mu_rev last; /* that was given */
+    size_t n;
+};
+
+static int give_change(struct change_scan *s, const struct event *ev)
 {
-    struct slice key, row;
+    struct slice row;
     struct row_meta m;
-    int rc = event_parse(value, &key, &row);
-    if (rc != 0 || !is_wanted(spaces, key)) {
-        return rc;
+    s->last = ev->rev;
+    s->n++;
+    if (!is_wanted(s->spaces, ev->key)) {
+        return 0;
     }
-    rc = stored(row_meta_decode(row, &m));
-    return rc != 0 ? rc : fn(arg, rev, sub, key, row, m.is_deleted);
+    int rc = event_row(s->view->txn, ev, &s->mem, &row);
+    rc = rc != 0 ? rc : stored(row_meta_decode(row, &m));
+    return rc != 0 ? rc : s->fn(s->arg, ev->rev, ev->sub, ev->key, row, m.is_deleted);
+}
+
+/* Up to max_changes, then to the end of the revision; *out_next says where to go on. */
+static int scan_changes(struct change_scan *s, mu_rev from, size_t max_changes, mu_rev *out_next)
+{
+    uint8_t at[EVENT_KEY_SIZE];
+    struct slice key, value;
+    struct event ev;
+    struct db_cur *c = db_cur_open(s->view->txn, DB_EVENTS);
+    int rc = db_cur_seek(c, event_key(at, from, 0), &key, &value);
+    while (rc == 0) {
+        rc = event_parse(key, value, &ev);
+        if (rc == 0 && s->n >= max_changes && ev.rev != s->last) {
+            *out_next = ev.rev;
+            break;
+        }
+        rc = rc != 0 ? rc : give_change(s, &ev);
+        if (rc != 0) {
+            break;
+        }
+        rc = db_cur_next(c, &key, &value);
+        if (rc == MU_E_NOT_FOUND) {
+            rc = 0;
+            break;
+        }
+    }
+    db_cur_close(c);
+    return rc;
 }
 
 int view_changes(struct view *v, const char *spaces, mu_rev from, size_t max_changes,
                  view_change_fn fn, void *arg, mu_rev *out_next)
 {
-    uint8_t at[EVENT_KEY_SIZE];
-    struct slice k, value;
-    mu_rev last = 0, next = v->meta.revision + 1;
-    size_t n = 0;
+    mu_rev next = v->meta.revision + 1;
     from = from != 0 ? from : 1;
     for (const char *p = spaces; *p != 0; p++) {
         if (from <= view_compacted(v, (uint8_t)*p)) {
             return MU_E_COMPACTED;
         }
     }
-    struct db_cur *c = db_cur_open(v->txn, DB_EVENTS);
-    int rc = db_cur_seek(c, event_key(at, from, 0), &k, &value);
-    while (rc == 0) {
-        mu_rev rev;
-        uint32_t sub;
-        rc = event_key_parse(k, &rev, &sub);
-        if (rc == 0 && n >= max_changes && rev != last) {
-            next = rev;
-            rc = MU_E_NOT_FOUND;
-            break;
-        }
-        rc = rc != 0 ? rc : give_change(rev, sub, value, spaces, fn, arg);
-        if (rc != 0) {
-            db_cur_close(c);
-            return rc;
-        }
-        last = rev;
-        n++;
-        rc = db_cur_next(c, &k, &value);
-    }
-    db_cur_close(c);
-    if (rc == MU_E_NOT_FOUND) {
-        *out_next = next > from ? next : from;
+    if (from >= next) {
+        *out_next = from;
         return 0;
+    }
+    struct change_scan s = {.view = v, .spaces = spaces, .fn = fn, .arg = arg};
+    int rc = scan_changes(&s, from, max_changes, &next);
+    buf_fini(&s.mem);
+    if (rc == 0) {
+        *out_next = next;
     }
     return rc;
 }

@@ -23,8 +23,7 @@ static const apply_fn apply_table[] = {
     [CMD_LEASE_REVOKE] = apply_lease_revoke,       [CMD_LEASE_OVERDUE] = apply_lease_steps,
     [CMD_LEASE_END] = apply_lease_steps,           [CMD_LEASE_REVIVE] = apply_lease_steps,
     [CMD_LEASE_CHECKPOINT] = apply_lease_steps,    [CMD_COMPACT] = apply_compact,
-    [CMD_CLUSTER_INIT] = apply_cluster_init,
-    [CMD_CLUSTER_RESTORE] = apply_cluster_init,
+    [CMD_CLUSTER_INIT] = apply_cluster_init,       [CMD_CLUSTER_RESTORE] = apply_cluster_init,
 };
 
 struct apply *apply_new(uint32_t request_limit)
@@ -36,8 +35,8 @@ struct apply *apply_new(uint32_t request_limit)
 
 void apply_free(struct apply *a)
 {
-    struct buf *scratch[] = {&a->key,          &a->service_key, &a->lease_key,  &a->row,
-                             &a->stored_lease, &a->compact.key, &a->change_keys};
+    struct buf *scratch[] = {&a->key,     &a->service_key,  &a->lease_key,   &a->row,
+                             &a->old_row, &a->stored_lease, &a->compact.key, &a->change_keys};
     for (size_t i = 0; i < N_ELEMENTS(scratch); i++) {
         buf_fini(scratch[i]);
     }

@@ -5,6 +5,7 @@
 #include "storage/apply/apply.h"
 #include "storage/apply/requests.h"
 #include "storage/db/longkey.h"
+#include "storage/event.h"
 
 struct apply {
     struct db_txn *txn;
@@ -21,7 +22,8 @@ struct apply {
     struct buf key; /* of the row the command is about */
     struct buf service_key;
     struct buf lease_key;
-    struct buf row;
+    struct buf row;     /* the new one */
+    struct buf old_row; /* the one before, when it was stored in pieces */
     struct buf stored_lease;
     struct meta_compact compact;
 
@@ -49,13 +51,15 @@ void apply_compact(struct apply *a, const struct command *c, struct command_resu
  * caller. */
 struct row_at {
     struct slice key;
-    struct slice bytes;   /* empty when there is none */
+    struct event stored;  /* empty when there is none */
     struct row_meta meta; /* zero when there is none */
     int is_stored;        /* there is a row, perhaps a tombstone */
     int is_live;
     int is_cursor_on; /* the table's cursor stands on it */
 };
 void row_find(struct apply *a, struct slice key, struct row_at *out);
+/* The current row, whole: borrowed until the next row_write or row_bytes. */
+struct slice row_bytes(struct apply *a, const struct row_at *cur);
 /* Meta of the row that will follow `cur`. */
 struct row_meta row_next_meta(const struct apply *a, const struct row_at *cur);
 /* Make a->row (encoded) the current row and append the event. The cursor must not have moved since

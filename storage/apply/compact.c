@@ -9,9 +9,8 @@
  * command. */
 #include "storage/apply/apply_impl.h"
 
-#include "storage/event.h"
-
-enum { WORK_MAX = 2000 }; /* rows and versions looked at by one command: a few milliseconds */
+enum { WORK_MAX = 2000 };     /* rows and versions looked at by one command: a few milliseconds */
+enum { PIECES_PER_WORK = 2 }; /* of a large row that are taken away for the price of one */
 
 static void raise_compacted(struct apply *a, enum meta_slot slot, mu_rev to)
 {
@@ -31,7 +30,8 @@ static int next_row(struct apply *a, enum meta_slot slot, struct meta_compact *p
                     struct row_meta *out)
 {
     struct longkey_cur c;
-    struct slice k, v, row;
+    struct slice k, v;
+    struct event ev;
     longkey_cur_open(&c, a->txn);
     int rc = longkey_cur_seek(&c, buf_slice(&p->key), &k, &v);
     if (rc == 0 && meta_slot_of(k.p[0]) != slot && k.p[0] < SPACE_SERVICE &&
@@ -40,8 +40,8 @@ static int next_row(struct apply *a, enum meta_slot slot, struct meta_compact *p
     }
     int is_ours = rc == 0 && meta_slot_of(k.p[0]) == slot;
     if (is_ours) {
-        rc = event_resolve(a->txn, v, &row);
-        rc = rc != 0 ? rc : row_meta_decode(row, out);
+        rc = event_resolve(a->txn, v, &ev);
+        rc = rc != 0 ? rc : row_meta_decode(ev.head, out);
         MU_INVARIANT(rc == 0);
         set_key(p, k);
     }
@@ -63,23 +63,23 @@ static void enter_key(struct meta_compact *p, const struct row_meta *newest,
     p->tombstone = is_gone ? newest->mod_rev : 0;
 }
 
-/* One version of the key under way. 0 when there is none left. */
-static int step_version(struct apply *a, enum meta_slot slot, struct meta_compact *p,
-                        const struct cmd_compact *m)
+/* One version of the key under way. Returns what it cost; 0 when there is none left. */
+static size_t step_version(struct apply *a, enum meta_slot slot, struct meta_compact *p,
+                           const struct cmd_compact *m)
 {
-    uint8_t k[EVENT_KEY_SIZE];
-    struct slice row;
+    struct event ev;
     struct row_meta v;
-    if (p->rev == 0 || event_get(a->txn, p->rev, p->sub, NULL, &row) != 0) {
+    size_t work = 1;
+    if (p->rev == 0 || event_get(a->txn, p->rev, p->sub, &ev) != 0) {
         return 0;
     }
-    int rc = row_meta_decode(row, &v);
+    int rc = row_meta_decode(ev.head, &v);
     MU_INVARIANT(rc == 0);
     if (p->superseded_ms < m->before_ms && p->n_kept >= m->keep_versions) {
         p->is_dropping = 1;
     }
     if (p->is_dropping) {
-        db_del(a->txn, DB_EVENTS, event_key(k, p->rev, p->sub));
+        work += event_del(a->txn, p->rev, p->sub) / PIECES_PER_WORK;
         raise_compacted(a, slot, v.mod_rev); /* may be the revision that replaced it, too */
         raise_compacted(a, slot, p->superseded_rev - 1);
     }
@@ -88,20 +88,19 @@ static int step_version(struct apply *a, enum meta_slot slot, struct meta_compac
     p->superseded_rev = v.mod_rev;
     p->rev = v.prev_rev;
     p->sub = v.prev_sub;
-    return 1;
+    return work;
 }
 
 /* All versions are dealt with: the tombstone goes unless the key came back in between. Then on to
  * the next key. */
 static void leave_key(struct apply *a, enum meta_slot slot, struct meta_compact *p)
 {
-    uint8_t k[EVENT_KEY_SIZE];
     struct row_at cur;
     if (p->tombstone != 0) {
         row_find(a, buf_slice(&p->key), &cur);
         if (cur.is_stored && cur.meta.mod_rev == p->tombstone) {
             MU_INVARIANT(cur.meta.is_deleted);
-            db_del(a->txn, DB_EVENTS, event_key(k, cur.meta.mod_rev, cur.meta.mod_sub));
+            (void)event_del(a->txn, cur.meta.mod_rev, cur.meta.mod_sub);
             longkey_del(a->txn, cur.key);
             raise_compacted(a, slot, p->tombstone);
         }
@@ -121,7 +120,7 @@ void apply_compact(struct apply *a, const struct command *c, struct command_resu
         set_key(p, slice_of(&m->space, 1));
         p->is_in_key = 0;
     }
-    for (size_t work = 0; work < WORK_MAX; work++) {
+    for (size_t work = 0; work < WORK_MAX;) {
         if (!p->is_in_key) {
             if (!next_row(a, slot, p, &newest)) {
                 meta_del_compact(a->txn, slot);
@@ -129,9 +128,12 @@ void apply_compact(struct apply *a, const struct command *c, struct command_resu
             }
             enter_key(p, &newest, m);
         }
-        if (!step_version(a, slot, p, m)) {
+        size_t cost = step_version(a, slot, p, m);
+        if (cost == 0) {
             leave_key(a, slot, p);
+            cost = 1;
         }
+        work += cost;
     }
     meta_write_compact(a->txn, slot, p);
     r->is_changed = 1;

@@ -32,7 +32,7 @@ static void count_service(struct apply *a, const struct instance_name *n, int d_
     key_service(&a->service_key, &(struct service_name){n->ns, n->group, n->service});
     row_find(a, buf_slice(&a->service_key), &cur);
     if (cur.is_live) {
-        int rc = service_row_decode(cur.bytes, &row);
+        int rc = service_row_decode(row_bytes(a, &cur), &row);
         MU_INVARIANT(rc == 0);
     }
     row.meta = row_next_meta(a, &cur);
@@ -53,7 +53,7 @@ static void find_instance(struct apply *a, struct slice key, struct row_at *out,
     row_find(a, key, out);
     *out_row = no_instance;
     if (out->is_live) {
-        int rc = instance_row_decode(out->bytes, out_row);
+        int rc = instance_row_decode(row_bytes(a, out), out_row);
         MU_INVARIANT(rc == 0);
     }
 }

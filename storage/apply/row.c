@@ -2,7 +2,6 @@
 #include "storage/apply/apply_impl.h"
 
 #include "base/mem.h"
-#include "storage/event.h"
 
 void row_find(struct apply *a, struct slice key, struct row_at *out)
 {
@@ -11,12 +10,20 @@ void row_find(struct apply *a, struct slice key, struct row_at *out)
     if (longkey_find(a->txn, key, &stored) != 0) {
         return;
     }
-    int rc = event_resolve(a->txn, stored, &out->bytes);
-    rc = rc != 0 ? rc : row_meta_decode(out->bytes, &out->meta);
+    int rc = event_resolve(a->txn, stored, &out->stored);
+    rc = rc != 0 ? rc : row_meta_decode(out->stored.head, &out->meta);
     MU_INVARIANT(rc == 0);
     out->is_stored = 1;
     out->is_live = !out->meta.is_deleted;
     out->is_cursor_on = 1;
+}
+
+struct slice row_bytes(struct apply *a, const struct row_at *cur)
+{
+    struct slice row;
+    int rc = event_row(a->txn, &cur->stored, &a->old_row, &row);
+    MU_INVARIANT(rc == 0);
+    return row;
 }
 
 struct row_meta row_next_meta(const struct apply *a, const struct row_at *cur)

@@ -25,7 +25,8 @@ enum command_type {
     CMD_LEASE_CHECKPOINT = 11,
     CMD_COMPACT = 12,
     CMD_CLUSTER_INIT = 13,
-    CMD_CLUSTER_RESTORE = 14, /* new cluster id over an old one: applied while restoring, never proposed */
+    CMD_CLUSTER_RESTORE =
+        14, /* new cluster id over an old one: applied while restoring, never proposed */
     /* cluster id, proposed once by the first leader */
 };
 

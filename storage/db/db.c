@@ -58,6 +58,7 @@ static const char *const table_names[DB_TABLE_N] = {
     [DB_LEASES] = "leases",
     [DB_LEASE_KEYS] = "lease_keys",
     [DB_REQUESTS] = "requests",
+    [DB_PIECES] = "pieces",
 };
 
 _Noreturn void db_fatal(const char *what, int lmdb_rc)

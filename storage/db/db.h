@@ -20,6 +20,7 @@ enum db_table {
     DB_LEASES = 3,     /* id u64 BE -> lease row */
     DB_LEASE_KEYS = 4, /* id u64 BE, create revision u64 BE, sub u32 BE -> logical key */
     DB_REQUESTS = 5,   /* log index u64 BE -> request id, result */
+    DB_PIECES = 6,     /* revision u64 BE, sub u32 BE, number u32 BE -> a piece of a large row */
     DB_TABLE_N
 };
 

@@ -15,7 +15,7 @@ enum {
     SNAPSHOT_BLOCK_HEAD = 16,
     SNAPSHOT_FOOTER_SIZE = 32,
     SNAPSHOT_RECORD_HEAD = 9,
-    SNAPSHOT_VALUE_MAX = COMMAND_SIZE_MAX + 64 * 1024,
+    SNAPSHOT_VALUE_MAX = 16 * 1024, /* nothing larger is stored in one value */
 };
 
 struct snapshot_writer {

@@ -22,22 +22,29 @@ enum { COMMIT_BYTES = 16 * 1024 * 1024, ID_VALUE = REQUEST_ID_SIZE };
 
 /* ---- checking ---- */
 
-static int check_value(const struct snapshot_record *rec)
+static int is_bad_event(const struct snapshot_record *rec)
+{
+    struct event ev;
+    struct row_meta m;
+    if (event_parse(rec->key, rec->value, &ev) != 0 || row_meta_decode(ev.head, &m) != 0) {
+        return 1;
+    }
+    return m.mod_rev != ev.rev || m.mod_sub != ev.sub || m.prev_rev > ev.rev ||
+           (m.prev_rev == ev.rev && m.prev_sub >= ev.sub);
+}
+
+/* What a record says by itself. */
+static int is_bad_record(const struct snapshot_record *rec)
 {
     mu_rev rev;
-    uint32_t sub;
-    struct slice key, row;
-    struct row_meta m;
+    uint32_t sub, n;
     struct lease_row lease;
     struct command_result result;
-    int rc = 0;
     switch (rec->table) {
     case DB_EVENTS:
-        rc = event_key_parse(rec->key, &rev, &sub);
-        rc = rc != 0 ? rc : event_parse(rec->value, &key, &row);
-        rc = rc != 0 ? rc : row_meta_decode(row, &m);
-        return rc != 0 || m.mod_rev != rev || m.mod_sub != sub || m.prev_rev > rev ||
-               (m.prev_rev == rev && m.prev_sub >= sub);
+        return is_bad_event(rec);
+    case DB_PIECES:
+        return event_piece_key_parse(rec->key, &rev, &sub, &n) != 0 || rec->value.len > EVENT_PAGE;
     case DB_ROWS:
         return rec->key.p[0] < 'A' || event_ref_parse(rec->value, &rev, &sub) != 0;
     case DB_LEASES:
@@ -56,7 +63,7 @@ static int check_value(const struct snapshot_record *rec)
 static int next_record(struct snapshot_reader *r, struct snapshot_record *out)
 {
     int rc = snapshot_get_row(r, out);
-    if (rc == 1 && check_value(out) != 0) {
+    if (rc == 1 && is_bad_record(out)) {
         return err_set(r->err, MU_E_CORRUPT, "snapshot %s holds a row that cannot be read",
                        r->path);
     }
@@ -98,7 +105,8 @@ int snapshot_check(const char *path, struct snapshot_info *out, struct err *e)
 struct sink {
     struct db *db;
     struct db_txn *txn;
-    uint64_t bytes; /* since the last commit */
+    uint64_t bytes;    /* since the last commit */
+    uint64_t n_pieces; /* that events still wait for */
     const char *path;
     struct err *err;
 };
@@ -124,19 +132,44 @@ static int put_row(struct sink *s, const struct snapshot_record *rec)
 {
     mu_rev rev = 0;
     uint32_t sub = 0;
-    struct slice key, row;
+    struct event ev;
     int rc = event_ref_parse(rec->value, &rev, &sub);
-    rc = rc != 0 ? rc : event_get(s->txn, rev, sub, &key, &row);
-    if (rc != 0 || !slice_eq(key, rec->key)) {
+    rc = rc != 0 ? rc : event_get(s->txn, rev, sub, &ev);
+    if (rc != 0 || !slice_eq(ev.key, rec->key)) {
         return err_set(s->err, MU_E_CORRUPT, "snapshot %s holds a row without its event", s->path);
     }
-    if (row.len > ROW_INLINE_MAX) {
+    if (ev.row_len > ROW_INLINE_MAX) {
         longkey_append(s->txn, rec->key, rec->value);
         return 0;
     }
     uint8_t copy[ROW_INLINE_MAX]; /* writing may move what is borrowed */
-    memcpy(copy, row.p, row.len);
-    longkey_append(s->txn, rec->key, slice_of(copy, row.len));
+    MU_INVARIANT(!ev.is_cut);
+    memcpy(copy, ev.head.p, ev.row_len);
+    longkey_append(s->txn, rec->key, slice_of(copy, ev.row_len));
+    return 0;
+}
+
+/* Each piece must be one that an event waits for; at the end none may wait. Keys rise, so none
+ * comes twice. */
+static int count_pieces(struct sink *s, const struct snapshot_record *rec)
+{
+    mu_rev rev = 0;
+    uint32_t sub = 0, n = 0;
+    struct event ev;
+    if (rec->table == DB_EVENTS) {
+        int rc = event_parse(rec->key, rec->value, &ev);
+        s->n_pieces += rc == 0 ? event_n_pieces(&ev) : 0;
+        return rc;
+    }
+    if (rec->table != DB_PIECES) {
+        return 0;
+    }
+    int rc = event_piece_key_parse(rec->key, &rev, &sub, &n);
+    rc = rc != 0 ? rc : event_get(s->txn, rev, sub, &ev);
+    if (rc != 0 || rec->value.len == 0 || event_piece_len(&ev, n) != rec->value.len) {
+        return err_set(s->err, MU_E_CORRUPT, "snapshot %s holds a piece of no row", s->path);
+    }
+    s->n_pieces--;
     return 0;
 }
 
@@ -145,9 +178,12 @@ static int put_record(struct sink *s, const struct snapshot_record *rec)
     if (rec->table == DB_ROWS) {
         return put_row(s, rec);
     }
-    uint8_t *p = db_append(s->txn, rec->table, rec->key, rec->value.len);
-    memcpy(p, rec->value.p, rec->value.len);
-    return 0;
+    int rc = count_pieces(s, rec);
+    if (rc == 0) {
+        uint8_t *p = db_append(s->txn, rec->table, rec->key, rec->value.len);
+        memcpy(p, rec->value.p, rec->value.len);
+    }
+    return rc;
 }
 
 static int fill(struct sink *s, struct snapshot_reader *r)
@@ -222,6 +258,9 @@ static int build(struct store *s, const char *path, struct db **out, struct err 
     rc = rc != 0 ? rc : files_mkdir(s->path_new, e);
     rc = rc != 0 ? rc : db_open(s->path_new, map_for(s, fd), &sink.db, e);
     rc = rc != 0 ? rc : fill(&sink, r);
+    if (rc == 0 && sink.n_pieces != 0) {
+        rc = err_set(e, MU_E_CORRUPT, "snapshot %s lacks pieces of rows", path);
+    }
     rc = rc != 0 ? rc : check_state(sink.db, &r->info, e);
     rc = rc != 0 ? rc : db_sync(sink.db, e);
     snapshot_reader_fini(r);

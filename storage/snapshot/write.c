@@ -42,7 +42,8 @@ static int copy_table(const struct source *s, enum db_table table)
 /* By logical key, each as a reference: the row itself is among the events. */
 static int copy_rows(const struct source *s)
 {
-    struct slice key, value, row;
+    struct slice key, value;
+    struct event ev;
     struct row_meta m;
     uint8_t ref[EVENT_REF_SIZE];
     struct longkey_cur c;
@@ -50,8 +51,8 @@ static int copy_rows(const struct source *s)
     longkey_cur_open(&c, t);
     int rc = longkey_cur_seek(&c, slice_of((const uint8_t[]){0x02}, 1), &key, &value);
     while (rc == 0 && !must_stop(s)) {
-        rc = event_resolve(t, value, &row);
-        rc = rc != 0 ? rc : row_meta_decode(row, &m);
+        rc = event_resolve(t, value, &ev);
+        rc = rc != 0 ? rc : row_meta_decode(ev.head, &m);
         if (rc == 0) {
             snapshot_put_row(s->out, DB_ROWS, key, event_ref(ref, m.mod_rev, m.mod_sub));
             rc = longkey_cur_next(&c, &key, &value);

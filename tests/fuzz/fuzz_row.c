@@ -62,13 +62,21 @@ static void check_lease(struct slice s, struct buf *again)
 
 static void check_event(struct slice s, struct buf *again)
 {
-    struct slice key, row;
+    static const uint8_t at[EVENT_KEY_SIZE];
+    struct event ev;
+    struct slice key;
     struct config_name config;
     struct service_name service;
     struct instance_name instance;
     (void)again;
-    if (event_parse(s, &key, &row) == 0) {
-        MU_INVARIANT(key.len + row.len + 4 == s.len);
+    if (event_parse(slice_of(at, sizeof(at)), s, &ev) == 0) {
+        key = ev.key;
+        MU_INVARIANT(key.len + ev.head.len + (ev.is_cut ? 8 : 4) == s.len);
+        size_t n = event_n_pieces(&ev), len = ev.head.len;
+        for (uint32_t i = 0; i < n; i++) {
+            len += event_piece_len(&ev, i);
+        }
+        MU_INVARIANT(len == ev.row_len && event_piece_len(&ev, (uint32_t)n) == 0);
         (void)key_parse_config(key, &config);
         (void)key_parse_service(key, &service);
         (void)key_parse_instance(key, &instance);

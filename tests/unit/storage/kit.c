@@ -295,25 +295,39 @@ struct tally {
     size_t n_members;
 };
 
+static struct slice whole(struct db_txn *t, const struct event *ev, struct buf *mem)
+{
+    struct slice row;
+    assert_int_equal(0, event_row(t, ev, mem, &row));
+    assert_int_equal(ev->row_len, row.len);
+    return row;
+}
+
 static void check_row(struct db_txn *t, struct slice key, struct slice value, mu_rev revision)
 {
-    struct slice row, event_row, k;
+    struct event row, ev;
     struct row_meta m;
+    struct buf x, y;
+    buf_init(&x);
+    buf_init(&y);
     assert_int_equal(0, event_resolve(t, value, &row));
-    assert_int_equal(0, row_meta_decode(row, &m));
+    assert_int_equal(0, row_meta_decode(row.head, &m));
     assert_true(m.mod_rev <= revision && m.create_rev <= m.mod_rev && m.mod_rev != 0);
-    assert_int_equal(0, event_get(t, m.mod_rev, m.mod_sub, &k, &event_row));
-    assert_true(slice_eq(key, k));
-    assert_true(slice_eq(row, event_row));
-    while (m.prev_rev != 0 && event_get(t, m.prev_rev, m.prev_sub, &k, &event_row) == 0) {
+    assert_int_equal(0, event_get(t, m.mod_rev, m.mod_sub, &ev));
+    assert_true(slice_eq(key, ev.key));
+    assert_true(slice_eq(whole(t, &row, &x), whole(t, &ev, &y)));
+    while (m.prev_rev != 0 && event_get(t, m.prev_rev, m.prev_sub, &ev) == 0) {
         struct row_meta older;
-        assert_true(slice_eq(key, k));
-        assert_int_equal(0, row_meta_decode(event_row, &older));
+        assert_true(slice_eq(key, ev.key));
+        (void)whole(t, &ev, &y);
+        assert_int_equal(0, row_meta_decode(ev.head, &older));
         assert_true(older.mod_rev < m.mod_rev ||
                     (older.mod_rev == m.mod_rev && older.mod_sub < m.mod_sub));
         assert_true(older.is_deleted ? m.version == 1 : m.version == older.version + 1);
         m = older;
     }
+    buf_fini(&x);
+    buf_fini(&y);
 }
 
 static void check_rows(struct view *v)
