@@ -70,7 +70,8 @@ int conf_decode(struct slice s, struct conf *out)
     wire_read_init(&r, s);
     uint8_t version = wire_u8(&r);
     uint64_t n = wire_u64(&r);
-    if (r.failed || version != CONF_VERSION || n == 0 || n > REPLICA_MEMBERS_MAX || s.len > CONF_MAX) {
+    if (r.failed || version != CONF_VERSION || n == 0 || n > REPLICA_MEMBERS_MAX ||
+        s.len > CONF_MAX) {
         return MU_E_FORMAT;
     }
     for (uint64_t i = 0; i < n; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A cluster configuration: who the members are and who votes. The bytes are the payload of a CHANGE entry; the engine reads the same bytes,
- * so the form is its: docs/formats.md#peer. Checked here before the engine sees it, as the engine trusts lengths. */
+/* A cluster configuration: who the members are and who votes. The bytes are the payload of a CHANGE
+ * entry; the engine reads the same bytes, so the form is its: docs/formats.md#peer. Checked here
+ * before the engine sees it, as the engine trusts lengths. */
 #pragma once
 
 #include "base/buf.h"

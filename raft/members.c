@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who is in the cluster: handing leadership over, adding, replacing and removing members.
  *
- * One operation at a time, on the leader, one CHANGE at a time. What keeps it safe (G8): a new CHANGE only when the one before is committed
- * and every voter that stays has it; a learner votes only after it has caught up; never fewer than two voters; the leader never removes
- * itself; nothing before an entry of the leader's own term is committed. An operation that loses its leader stops where it is: issued
- * again, it goes on from there, as each step looks at what the configuration already says.
+ * One operation at a time, on the leader, one CHANGE at a time. What keeps it safe (G8): a new
+ * CHANGE only when the one before is committed and every voter that stays has it; a learner votes
+ * only after it has caught up; never fewer than two voters; the leader never removes itself;
+ * nothing before an entry of the leader's own term is committed. An operation that loses its leader
+ * stops where it is: issued again, it goes on from there, as each step looks at what the
+ * configuration already says.
  *
  *      replica_member_add                                     replica_member_remove
  *             |                                                        |
  *         OP_LEARNER --- is a member already ---+                      |
  *             | CHANGE: +learner                |                      |
  *             v                                 v                      v
- *         OP_CATCH_UP -- its log is ours --> OP_PROMOTE --------> OP_REMOVE (only with someone to remove)
- *                                               | CHANGE: voter        | CHANGE: -member
- *                                               v                      v
- *                                            OP_SETTLE <---------------+      all have it: done */
+ *         OP_CATCH_UP -- its log is ours --> OP_PROMOTE --------> OP_REMOVE (only with someone to
+ * remove) | CHANGE: voter        | CHANGE: -member v                      v OP_SETTLE
+ * <---------------+      all have it: done */
 #include <stdio.h>
 #include <string.h>
 
@@ -40,7 +41,7 @@ struct members_op {
     struct replica_member newcomer; /* id 0: none */
     mu_node_id remove;              /* 0: none */
     char remove_name[REPLICA_NAME_MAX + 1];
-    mu_index seen_match;            /* of the newcomer, and when it last grew */
+    mu_index seen_match; /* of the newcomer, and when it last grew */
     int64_t grew_at;
     char text[160];
     struct answer answers[ANSWERS_MAX];
@@ -89,7 +90,8 @@ static mu_node_id best_heir(const struct replica *r)
     const struct peer *best = NULL;
     for (size_t i = 0; i < r->n_peers; i++) {
         const struct peer *p = &r->peers[i];
-        if (p->m.is_voter && p->is_up && (best == NULL || node_match(r->node, p->m.id) > node_match(r->node, best->m.id))) {
+        if (p->m.is_voter && p->is_up &&
+            (best == NULL || node_match(r->node, p->m.id) > node_match(r->node, best->m.id))) {
             best = p;
         }
     }
@@ -109,11 +111,14 @@ void replica_transfer(struct replica *r, mu_node_id to, replica_done_cb cb, void
     to = to != 0 ? to : best_heir(r);
     int rc = to != 0 ? node_transfer(r->node, to, clock_mono_ms()) : MU_E_CONFLICT;
     if (rc != 0) {
-        answer(r, cb, arg, MU_E_CONFLICT, to == 0 ? "no other voter is reachable" : "that member is no voter, or is this one");
+        answer(r, cb, arg, MU_E_CONFLICT,
+               to == 0 ? "no other voter is reachable" : "that member is no voter, or is this one");
         return;
     }
     op_of(r);
-    r->transfer = (struct transfer){.cb = cb, .arg = arg, .is_running = 1, .term = node_term(r->node)};
+    r->transfer =
+        (struct transfer){.cb = cb, .arg = arg, .is_running = 1, .term = node_term(r->node)};
+    r->transfer.deadline_at = clock_mono_ms() + 4 * REPLICA_ELECTION_MS;
     replica_touch(r);
 }
 
@@ -124,8 +129,12 @@ static void transfer_turn(struct replica *r)
         return;
     }
     if (!replica_is_leader(r) || node_term(r->node) != t->term) {
-        t->is_running = 0;
-        answer(r, t->cb, t->arg, 0, NULL);
+        /* Handed over; who leads now is a heartbeat away. */
+        if (replica_leader(r) != 0 || clock_mono_ms() >= t->deadline_at) {
+            t->is_running = 0;
+            answer(r, t->cb, t->arg, replica_leader(r) != 0 ? 0 : MU_E_TIMEOUT,
+                   replica_leader(r) != 0 ? NULL : "no new leader in time");
+        }
     } else if (node_transferee(r->node) == 0) {
         t->is_running = 0;
         answer(r, t->cb, t->arg, MU_E_TIMEOUT, "the other member did not take over in time");
@@ -178,7 +187,8 @@ static const char *refuse_add(struct replica *r, const struct replica_member *m,
         return "there are as many members as possible";
     }
     for (size_t k = 0; k < c->n; k++) {
-        if ((int)k != i && strcmp(c->members[k].address, m->address) == 0 && c->members[k].id != replace) {
+        if ((int)k != i && strcmp(c->members[k].address, m->address) == 0 &&
+            c->members[k].id != replace) {
             return "another member has that address";
         }
     }
@@ -199,7 +209,8 @@ static void begin(struct replica *r, enum op_state state, mu_node_id remove)
     replica_touch(r);
 }
 
-void replica_member_add(struct replica *r, const struct replica_member *m, mu_node_id replace, replica_done_cb cb, void *arg)
+void replica_member_add(struct replica *r, const struct replica_member *m, mu_node_id replace,
+                        replica_done_cb cb, void *arg)
 {
     const char *why = refuse_any(r);
     why = why != NULL ? why : refuse_add(r, m, replace);
@@ -210,7 +221,8 @@ void replica_member_add(struct replica *r, const struct replica_member *m, mu_no
     begin(r, OP_LEARNER, replace);
     r->members->newcomer = *m;
     r->members->newcomer.id = replica_id_of(m->name);
-    log_info("raft", "adding a member", LOG_STR("name", m->name), LOG_STR("address", m->address), LOG_STR("replaces", r->members->remove_name));
+    log_info("raft", "adding a member", LOG_STR("name", m->name), LOG_STR("address", m->address),
+             LOG_STR("replaces", r->members->remove_name));
     answer(r, cb, arg, 0, NULL);
 }
 
@@ -253,7 +265,8 @@ static int is_settled(struct replica *r)
     }
     for (size_t i = 0; i < c->n; i++) {
         const struct replica_member *m = &c->members[i];
-        if (m->is_voter && m->id != r->self && m->id != o->remove && node_match(r->node, m->id) < at) {
+        if (m->is_voter && m->id != r->self && m->id != o->remove &&
+            node_match(r->node, m->id) < at) {
             say(o, "waiting until the last change has reached", m->name);
             return 0;
         }
@@ -302,8 +315,8 @@ static void step_catch_up(struct replica *r, struct members_op *o, int64_t now)
         o->seen_match = match;
         o->grew_at = now;
     }
-    snprintf(o->text, sizeof(o->text), "waiting for %s to catch up: %llu of %llu", o->newcomer.name, (unsigned long long)match,
-             (unsigned long long)last);
+    snprintf(o->text, sizeof(o->text), "waiting for %s to catch up: %llu of %llu", o->newcomer.name,
+             (unsigned long long)match, (unsigned long long)last);
     if (match > 0 && match >= node_conf_index(r->node) && match + CATCH_UP_LAG >= last) {
         o->state = OP_PROMOTE;
         replica_touch(r);
@@ -399,7 +412,8 @@ void members_turn(struct replica *r)
 
 int members_is_busy(const struct replica *r)
 {
-    return r->transfer.is_running || (r->members != NULL && (r->members->state != OP_NONE || r->members->n_answers > 0));
+    return r->transfer.is_running ||
+           (r->members != NULL && (r->members->state != OP_NONE || r->members->n_answers > 0));
 }
 
 void members_status(const struct replica *r, char *out, size_t cap)

@@ -7,7 +7,8 @@
 #include "base/wire.h"
 #include "raft/conf.h"
 
-static const uint64_t NUMBER_MAX = 1ULL << 62; /* terms and indexes beyond this are nonsense, and sums of two stay in range */
+static const uint64_t NUMBER_MAX =
+    1ULL << 62; /* terms and indexes beyond this are nonsense, and sums of two stay in range */
 
 enum { FLAG_A = 1, FLAG_B = 2 };
 
@@ -45,7 +46,8 @@ static struct slice rest(struct wire_reader *r)
 static int is_entry_good(const struct wal_entry *e, mu_term low, mu_term high)
 {
     struct conf c;
-    if (e->term < low || e->term > high || e->term == 0 || e->kind < WAL_COMMAND || e->kind > WAL_CHANGE) {
+    if (e->term < low || e->term > high || e->term == 0 || e->kind < WAL_COMMAND ||
+        e->kind > WAL_CHANGE) {
         return 0;
     }
     return e->kind != WAL_CHANGE || conf_decode(e->data, &c) == 0;
@@ -88,7 +90,8 @@ static void read_append(struct wire_reader *r, struct message_scratch *s, struct
     m->append.prev = number(r);
     m->append.prev_term = number(r);
     m->append.commit = number(r);
-    if ((m->append.prev == 0) != (m->append.prev_term == 0) || m->append.prev_term > m->term || m->term == 0) {
+    if ((m->append.prev == 0) != (m->append.prev_term == 0) || m->append.prev_term > m->term ||
+        m->term == 0) {
         r->failed = 1;
     }
     if (!r->failed) {
@@ -186,7 +189,8 @@ static void read_snapshot(struct wire_reader *r, struct message *m)
         m->snapshot_begin.index_term = number(r);
         m->snapshot_begin.size = number(r);
         m->snapshot_begin.is_rejoin = flags(r, FLAG_A);
-        if (m->snapshot_begin.index == 0 || m->snapshot_begin.index_term == 0 || m->snapshot_begin.index_term > m->term) {
+        if (m->snapshot_begin.index == 0 || m->snapshot_begin.index_term == 0 ||
+            m->snapshot_begin.index_term > m->term) {
             r->failed = 1;
         }
         return;

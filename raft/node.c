@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a node and its step.
  *
- * Order inside one step, which safety rests on: (1) term and vote are saved, durably; (2) entries go to the wal's owner side, truncating there
- * first when they start at or below its end; (3) messages leave. An acknowledgement of entries is made by the engine only after
- * node_persisted, so messages may leave before the write. (4) A new leader appends its own entry in the same call (G7). */
+ * Order inside one step, which safety rests on: (1) term and vote are saved, durably; (2) entries
+ * go to the wal's owner side, truncating there first when they start at or below its end; (3)
+ * messages leave. An acknowledgement of entries is made by the engine only after node_persisted, so
+ * messages may leave before the write. (4) A new leader appends its own entry in the same call
+ * (G7). */
 #include "raft/node_impl.h"
 
 #include <stdio.h>
@@ -11,10 +13,16 @@
 
 #include "base/mem.h"
 
-_Static_assert((int)RAFT_COMMAND == (int)WAL_COMMAND && (int)RAFT_BARRIER == (int)WAL_BARRIER && (int)RAFT_CHANGE == (int)WAL_CHANGE,
+_Static_assert((int)RAFT_COMMAND == (int)WAL_COMMAND && (int)RAFT_BARRIER == (int)WAL_BARRIER &&
+                   (int)RAFT_CHANGE == (int)WAL_CHANGE,
                "kinds of entries are passed through");
 
-enum { CATCH_UP_ROUND_MS = 5000, SNAPSHOT_RETRY_MS = 1000, TIMEOUT_STEP_MS = 3, SOLE_RETRY_MS = 20 };
+enum {
+    CATCH_UP_ROUND_MS = 5000,
+    SNAPSHOT_RETRY_MS = 1000,
+    TIMEOUT_STEP_MS = 3,
+    SOLE_RETRY_MS = 20
+};
 
 void node_fatal(struct node *n, const char *what, int rv)
 {
@@ -79,14 +87,16 @@ static void append(struct node *n, const struct raft_update *u)
     for (unsigned i = 0; i < u->entries.n; i++) {
         const struct raft_entry *e = &u->entries.batch[i];
         MU_INVARIANT(e->term > 0 && e->term <= raft_current_term(&n->raft));
-        n->appended[i] = (struct wal_entry){
-            .term = e->term, .kind = (enum wal_kind)e->type, .data = slice_of(e->buf.base, e->buf.len)};
+        n->appended[i] = (struct wal_entry){.term = e->term,
+                                            .kind = (enum wal_kind)e->type,
+                                            .data = slice_of(e->buf.base, e->buf.len)};
     }
     wal_append(n->o.wal, first, n->appended, u->entries.n);
     MU_INVARIANT(wal_last(n->o.wal) == first + u->entries.n - 1);
 }
 
-/* Memory behind the entries of an update: SUBMIT's is the caller's; what came by APPEND, and the engine's own barrier, is ours to free. */
+/* Memory behind the entries of an update: SUBMIT's is the caller's; what came by APPEND, and the
+ * engine's own barrier, is ours to free. */
 static void free_batch(const struct raft_event *e, const struct raft_update *u)
 {
     if (e->type != RAFT_SUBMIT) {
@@ -178,7 +188,8 @@ static void copy_conf(struct node *n)
 static void see_conf(struct node *n)
 {
     const struct raft *r = &n->raft;
-    if (r->configuration_committed_index == n->conf_committed_seen && r->configuration_uncommitted_index == n->conf_uncommitted_seen &&
+    if (r->configuration_committed_index == n->conf_committed_seen &&
+        r->configuration_uncommitted_index == n->conf_uncommitted_seen &&
         r->configuration.servers == n->conf_seen) {
         return;
     }
@@ -191,7 +202,8 @@ static void see_conf(struct node *n)
 
 static void see_commit(struct node *n)
 {
-    /* The engine's own may fall back (a follower's, when new entries end below it): the highest is kept. */
+    /* The engine's own may fall back (a follower's, when new entries end below it): the highest is
+     * kept. */
     mu_index c = raft_commit_index(&n->raft);
     if (c > n->commit) {
         n->commit = c;
@@ -312,11 +324,12 @@ struct collect {
     struct node *n;
     struct raft_event *e;
     mu_index first;
-    struct buf confs;   /* data of all CHANGE entries, which the engine reads during START */
+    struct buf confs; /* data of all CHANGE entries, which the engine reads during START */
     struct conf newest;
 };
 
-static void collect_entry(void *arg, mu_index i, mu_term term, enum wal_kind kind, struct slice data)
+static void collect_entry(void *arg, mu_index i, mu_term term, enum wal_kind kind,
+                          struct slice data)
 {
     struct collect *c = arg;
     struct raft_entry *e = &c->n->entries[i - c->first];
@@ -359,7 +372,8 @@ static void check_start(struct node *n, const struct raft_event *e)
     mu_index last = wal_last(n->o.wal);
     MU_INVARIANT(wal_durable(n->o.wal) == last);
     if (n->base_index == 0) {
-        MU_INVARIANT(e->start.start_index == 1 && (e->start.n_entries == 0 || e->start.entries[0].type == RAFT_CHANGE));
+        MU_INVARIANT(e->start.start_index == 1 &&
+                     (e->start.n_entries == 0 || e->start.entries[0].type == RAFT_CHANGE));
     } else {
         MU_INVARIANT(e->start.start_index <= n->base_index + 1 && last >= n->base_index);
         MU_INVARIANT(wal_term(n->o.wal, n->base_index) == n->base_term || last < n->base_index + 1);
@@ -383,7 +397,8 @@ static void start_core(struct node *n)
         e.start.metadata = &meta;
     }
     collect_entries(n, &c, &e);
-    /* G9: the engine lets a sole voter lead again in its old term; what it sent to a learner and lost in a crash would then exist twice. */
+    /* G9: the engine lets a sole voter lead again in its old term; what it sent to a learner and
+     * lost in a crash would then exist twice. */
     if (node_has(n, NODE_G9) && conf_is_sole_voter(&c.newest, n->o.id)) {
         n->term++;
         n->vote = n->o.id;
@@ -405,7 +420,8 @@ static void start_core(struct node *n)
     }
 }
 
-void node_start(struct node *n, mu_term term, mu_node_id vote, const struct node_base *base, int64_t now)
+void node_start(struct node *n, mu_term term, mu_node_id vote, const struct node_base *base,
+                int64_t now)
 {
     MU_INVARIANT(!n->is_started);
     n->term = term;
@@ -440,7 +456,8 @@ int64_t node_deadline(const struct node *n)
     return t;
 }
 
-/* G9, the other way in: a sole voter that does not lead starts anew, in a new term, once all it wrote is durable. */
+/* G9, the other way in: a sole voter that does not lead starts anew, in a new term, once all it
+ * wrote is durable. */
 static void restart_as_sole_voter(struct node *n)
 {
     if (n->is_installing || wal_durable(n->o.wal) != wal_last(n->o.wal)) {
@@ -467,7 +484,8 @@ void node_tick(struct node *n, int64_t now)
     node_step(n, &e);
 }
 
-int node_submit(struct node *n, struct wal_entry *entries, size_t count, mu_index *out_first, int64_t now)
+int node_submit(struct node *n, struct wal_entry *entries, size_t count, mu_index *out_first,
+                int64_t now)
 {
     set_now(n, now);
     MU_INVARIANT(count > 0);
@@ -481,8 +499,10 @@ int node_submit(struct node *n, struct wal_entry *entries, size_t count, mu_inde
         /* A refused CHANGE after other entries would leave the engine's log longer than ours. */
         MU_INVARIANT(entries[i].kind != WAL_CHANGE || count == 1);
         entries[i].term = term;
-        re[i] = (struct raft_entry){.term = term, .type = (enum raft_entry_type)entries[i].kind, .batch = re};
-        re[i].buf = (struct raft_buffer){.base = (void *)(uintptr_t)entries[i].data.p, .len = entries[i].data.len};
+        re[i] = (struct raft_entry){
+            .term = term, .type = (enum raft_entry_type)entries[i].kind, .batch = re};
+        re[i].buf = (struct raft_buffer){.base = (void *)(uintptr_t)entries[i].data.p,
+                                         .len = entries[i].data.len};
     }
     struct raft_event e = {.type = RAFT_SUBMIT, .submit = {.entries = re, .n = (unsigned)count}};
     int rv = node_step(n, &e);
@@ -529,14 +549,16 @@ void node_applied(struct node *n, mu_index i, const struct wal_entry *e, int64_t
 
 /* --- snapshots --- */
 
-int node_install(struct node *n, mu_node_id from, mu_term from_term, const struct node_base *s, int64_t now)
+int node_install(struct node *n, mu_node_id from, mu_term from_term, const struct node_base *s,
+                 int64_t now)
 {
     set_now(n, now);
     MU_INVARIANT(!n->is_installing);
     if (s->index <= n->commit || from_term < raft_current_term(&n->raft)) {
         return 0; /* (the engine's answer to an old term would hold a number it never set) */
     }
-    struct raft_message m = {.type = RAFT_INSTALL_SNAPSHOT, .server_id = from, .server_address = "peer"};
+    struct raft_message m = {
+        .type = RAFT_INSTALL_SNAPSHOT, .server_id = from, .server_address = "peer"};
     m.install_snapshot.term = from_term;
     m.install_snapshot.last_index = s->index;
     m.install_snapshot.last_term = s->term;
@@ -554,7 +576,8 @@ int node_install(struct node *n, mu_node_id from, mu_term from_term, const struc
 void node_installed(struct node *n, const struct node_base *s, int64_t now)
 {
     set_now(n, now);
-    MU_INVARIANT(n->is_installing && wal_last(n->o.wal) == s->index && wal_durable(n->o.wal) >= s->index);
+    MU_INVARIANT(n->is_installing && wal_last(n->o.wal) == s->index &&
+                 wal_durable(n->o.wal) >= s->index);
     MU_INVARIANT(raft_state(&n->raft) == RAFT_FOLLOWER);
     set_base(n, s);
     struct raft_event e = {.type = RAFT_PERSISTED_SNAPSHOT};
@@ -572,7 +595,8 @@ mu_index node_snapshotted(struct node *n, const struct node_base *s, unsigned tr
     set_now(n, now);
     mu_index first = wal_first(n->o.wal);
     MU_INVARIANT(trailing > n->o.max_inflight + 1);
-    if (n->is_installing || s->index <= n->base_index || s->index > n->commit || wal_term(n->o.wal, s->index) != s->term) {
+    if (n->is_installing || s->index <= n->base_index || s->index > n->commit ||
+        wal_term(n->o.wal, s->index) != s->term) {
         return 0; /* overtaken by an installed one, or nothing new */
     }
     set_base(n, s);
@@ -607,7 +631,8 @@ void node_saw_term(struct node *n, mu_node_id from, mu_term term, int64_t now)
 {
     set_now(n, now);
     if (term > raft_current_term(&n->raft) && raft_state(&n->raft) == RAFT_LEADER) {
-        struct raft_message m = {.type = RAFT_APPEND_ENTRIES_RESULT, .server_id = from, .server_address = "peer"};
+        struct raft_message m = {
+            .type = RAFT_APPEND_ENTRIES_RESULT, .server_id = from, .server_address = "peer"};
         m.append_entries_result.term = term;
         struct raft_event e = {.type = RAFT_RECEIVE, .receive = {.message = &m}};
         node_step(n, &e);

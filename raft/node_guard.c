@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What goes into the engine and comes out of it, kept inside what it can bear. The letters are those of node.h. */
+/* What goes into the engine and comes out of it, kept inside what it can bear. The letters are
+ * those of node.h. */
 #include "raft/node_impl.h"
 
 #include <string.h>
 
 /* --- outgoing --- */
 
-/* A rejection: the leader goes back one entry per round trip; the start of our run of that term is as good an answer, and quicker. */
+/* A rejection: the leader goes back one entry per round trip; the start of our run of that term is
+ * as good an answer, and quicker. */
 static void raise_speed(struct node *n, struct message *m)
 {
     const struct raft *r = &n->raft;
     mu_index rejected = m->append_result.rejected;
-    if (rejected == 0 || node_state(n) != NODE_FOLLOWER || rejected > wal_last(n->o.wal) || rejected < wal_first(n->o.wal)) {
+    if (rejected == 0 || node_state(n) != NODE_FOLLOWER || rejected > wal_last(n->o.wal) ||
+        rejected < wal_first(n->o.wal)) {
         return;
     }
     mu_index low = r->follower_state.match > n->commit ? r->follower_state.match : n->commit;
@@ -27,9 +30,10 @@ static void raise_speed(struct node *n, struct message *m)
 void node_guard_out(struct node *n, struct message *m, const struct raft_message *rm)
 {
     (void)rm;
-    if (m->type == MESSAGE_VOTE_RESULT && node_has(n, NODE_G3) && m->vote_result.is_pre && !m->vote_result.is_granted &&
-        n->term > m->term) {
-        m->term = n->term; /* the asker learns that its term is old; else the best log can stay without a term for ever */
+    if (m->type == MESSAGE_VOTE_RESULT && node_has(n, NODE_G3) && m->vote_result.is_pre &&
+        !m->vote_result.is_granted && n->term > m->term) {
+        m->term = n->term; /* the asker learns that its term is old; else the best log can stay
+                              without a term for ever */
     }
     if (m->type == MESSAGE_APPEND_RESULT && node_has(n, NODE_G4)) {
         raise_speed(n, m);
@@ -47,20 +51,24 @@ struct piece {
 
 static void deliver(struct node *n, mu_node_id from, const struct message *m, const struct piece *p)
 {
-    struct raft_message rm = {.type = RAFT_APPEND_ENTRIES, .server_id = from, .server_address = "peer"};
+    struct raft_message rm = {
+        .type = RAFT_APPEND_ENTRIES, .server_id = from, .server_address = "peer"};
     rm.append_entries.term = m->term;
     rm.append_entries.prev_log_index = p->prev;
     rm.append_entries.prev_log_term = p->prev_term;
     rm.append_entries.leader_commit = m->append.commit;
     rm.append_entries.n_entries = (unsigned)p->n;
     if (p->n > 0) {
-        /* Bodies stay in the frame: the wal copies them inside the step. The engine frees or hands back the batch, so it is a token. */
+        /* Bodies stay in the frame: the wal copies them inside the step. The engine frees or hands
+         * back the batch, so it is a token. */
         struct raft_entry *re = node_entries(n, p->n);
         void *token = raft_malloc(1);
         for (size_t i = 0; i < p->n; i++) {
             const struct wal_entry *e = &p->entries[i];
-            re[i] = (struct raft_entry){.term = e->term, .type = (enum raft_entry_type)e->kind, .batch = token};
-            re[i].buf = (struct raft_buffer){.base = (void *)(uintptr_t)e->data.p, .len = e->data.len};
+            re[i] = (struct raft_entry){
+                .term = e->term, .type = (enum raft_entry_type)e->kind, .batch = token};
+            re[i].buf =
+                (struct raft_buffer){.base = (void *)(uintptr_t)e->data.p, .len = e->data.len};
         }
         rm.append_entries.entries = re;
     }
@@ -71,9 +79,11 @@ static void deliver(struct node *n, mu_node_id from, const struct message *m, co
     }
 }
 
-/* G6: a CHANGE at c2 says that the one before it, c1, is committed, as only one may be in flight. The engine must hear that first, or it
- * could only roll back past both. True only if the log up to c2 is the leader's. */
-static void tell_implied(struct node *n, mu_node_id from, const struct message *m, const struct piece *p)
+/* G6: a CHANGE at c2 says that the one before it, c1, is committed, as only one may be in flight.
+ * The engine must hear that first, or it could only roll back past both. True only if the log up to
+ * c2 is the leader's. */
+static void tell_implied(struct node *n, mu_node_id from, const struct message *m,
+                         const struct piece *p)
 {
     const struct raft *r = &n->raft;
     mu_index c1 = r->configuration_uncommitted_index, c2 = p->prev + 1;
@@ -88,19 +98,22 @@ static void tell_implied(struct node *n, mu_node_id from, const struct message *
     if (c1 == 0 || c1 >= c2 || m->term != raft_current_term(r) || node_state(n) != NODE_FOLLOWER) {
         return;
     }
-    if (wal_term(n->o.wal, p->prev) != p->prev_term || wal_term(n->o.wal, c2) == p->entries[0].term) {
+    if (wal_term(n->o.wal, p->prev) != p->prev_term ||
+        wal_term(n->o.wal, c2) == p->entries[0].term) {
         return;
     }
     struct wal_entry e;
     struct err err = {0};
     if (wal_read(n->o.wal, c1, 1, CONF_MAX, &e, &err) != 1 || e.kind != WAL_CHANGE) {
-        node_fatal(n, err.text[0] != 0 ? err.text : "pending CHANGE is not in the log", RAFT_CORRUPT);
+        node_fatal(n, err.text[0] != 0 ? err.text : "pending CHANGE is not in the log",
+                   RAFT_CORRUPT);
     }
     node_tell_conf(n, c1, e.data);
 }
 
-/* G1: an APPEND that reaches below our commit index (late, repeated, or after our acknowledgements were lost and the log was compacted) would be
- * rejected, and break the leader's accounts. All up to the commit index is the same on both sides, so that part is cut off. */
+/* G1: an APPEND that reaches below our commit index (late, repeated, or after our acknowledgements
+ * were lost and the log was compacted) would be rejected, and break the leader's accounts. All up
+ * to the commit index is the same on both sides, so that part is cut off. */
 static void skip_committed(struct node *n, const struct message *m, struct piece *p)
 {
     if (!node_has(n, NODE_G1) || m->term < n->term || p->prev >= n->commit) {
@@ -129,8 +142,8 @@ static size_t next_change(const struct piece *p)
     return i;
 }
 
-/* The engine answers an APPEND of an old term with a hint it never set; after an APPEND that starts at 0 that even reads as an acceptance,
- * and its sender may lead again in our term by then. */
+/* The engine answers an APPEND of an old term with a hint it never set; after an APPEND that starts
+ * at 0 that even reads as an acceptance, and its sender may lead again in our term by then. */
 static void refuse_stale(struct node *n, mu_node_id from, const struct message *m)
 {
     struct message out = {.type = MESSAGE_APPEND_RESULT, .term = raft_current_term(&n->raft)};
@@ -140,8 +153,10 @@ static void refuse_stale(struct node *n, mu_node_id from, const struct message *
 
 void node_guard_append(struct node *n, mu_node_id from, const struct message *m)
 {
-    struct piece p = {
-        .prev = m->append.prev, .prev_term = m->append.prev_term, .entries = m->append.entries, .n = m->append.n};
+    struct piece p = {.prev = m->append.prev,
+                      .prev_term = m->append.prev_term,
+                      .entries = m->append.entries,
+                      .n = m->append.n};
     if (m->term == raft_current_term(&n->raft) && raft_state(&n->raft) == RAFT_LEADER) {
         return; /* nobody else leads in our term: not from a member in its right mind */
     }
@@ -171,11 +186,12 @@ void node_guard_append(struct node *n, mu_node_id from, const struct message *m)
 
 /* --- the others in --- */
 
-/* G2: the engine's accounts break on a rejection at or below what it knows to match; such a one is late. */
+/* G2: the engine's accounts break on a rejection at or below what it knows to match; such a one is
+ * late. */
 static int guard_result(struct node *n, mu_node_id from, struct message *m)
 {
-    if (!node_has(n, NODE_G2) || m->append_result.rejected == 0 || raft_state(&n->raft) != RAFT_LEADER ||
-        m->term != raft_current_term(&n->raft)) {
+    if (!node_has(n, NODE_G2) || m->append_result.rejected == 0 ||
+        raft_state(&n->raft) != RAFT_LEADER || m->term != raft_current_term(&n->raft)) {
         return 0;
     }
     mu_index match = node_match(n, from);
@@ -208,39 +224,47 @@ void node_check_event(const struct node *n, const struct raft_event *e)
     MU_INVARIANT((int64_t)e->time >= (int64_t)r->now);
     switch (e->type) {
     case RAFT_RECEIVE:
-        if (m->type == RAFT_APPEND_ENTRIES_RESULT && node_state(n) == NODE_LEADER && m->append_entries_result.term == n->term &&
-            m->append_entries_result.rejected > 0) {
+        if (m->type == RAFT_APPEND_ENTRIES_RESULT && node_state(n) == NODE_LEADER &&
+            m->append_entries_result.term == n->term && m->append_entries_result.rejected > 0) {
             MU_INVARIANT(m->append_entries_result.rejected > node_match(n, m->server_id)); /* G2 */
         }
-        if (m->type == RAFT_APPEND_ENTRIES && m->append_entries.term >= n->term && !n->is_installing) {
-            MU_INVARIANT(m->append_entries.prev_log_index >= n->commit || wal_term(n->o.wal, n->commit) == 0); /* G1 */
+        if (m->type == RAFT_APPEND_ENTRIES && m->append_entries.term >= n->term &&
+            !n->is_installing) {
+            MU_INVARIANT(m->append_entries.prev_log_index >= n->commit ||
+                         wal_term(n->o.wal, n->commit) == 0); /* G1 */
         }
         MU_INVARIANT(m->type != RAFT_INSTALL_SNAPSHOT || !r->snapshot.installing);
         break;
     case RAFT_PERSISTED_ENTRIES:
-        MU_INVARIANT(e->persisted_entries.index > r->last_stored && node_state(n) != NODE_CANDIDATE);
+        MU_INVARIANT(e->persisted_entries.index > r->last_stored &&
+                     node_state(n) != NODE_CANDIDATE);
         break;
     case RAFT_SUBMIT:
-        MU_INVARIANT(e->submit.n > 0 && e->submit.entries[0].term == n->term && e->submit.entries[0].batch != NULL);
+        MU_INVARIANT(e->submit.n > 0 && e->submit.entries[0].term == n->term &&
+                     e->submit.entries[0].batch != NULL);
         break;
     case RAFT_SNAPSHOT:
-        MU_INVARIANT(e->snapshot.metadata.index > r->trail.snapshot.index && !r->snapshot.installing);
+        MU_INVARIANT(e->snapshot.metadata.index > r->trail.snapshot.index &&
+                     !r->snapshot.installing);
         break;
     default:
         break;
     }
 }
 
-/* A leader tells how far it has committed without an APPEND. Safe: in the leader's own term our log up to `match` is the leader's, entry by
- * entry, so what it has committed of that is committed here. Not past a pending CHANGE, which the engine must see committed by itself. */
+/* A leader tells how far it has committed without an APPEND. Safe: in the leader's own term our log
+ * up to `match` is the leader's, entry by entry, so what it has committed of that is committed
+ * here. Not past a pending CHANGE, which the engine must see committed by itself. */
 static void take_hint(struct node *n, mu_node_id from, const struct message *m)
 {
     const struct raft *r = &n->raft;
-    if (m->term != raft_current_term(r) || node_state(n) != NODE_FOLLOWER || r->follower_state.current_leader.id != from ||
-        n->leader_term != m->term || n->is_installing) {
+    if (m->term != raft_current_term(r) || node_state(n) != NODE_FOLLOWER ||
+        r->follower_state.current_leader.id != from || n->leader_term != m->term ||
+        n->is_installing) {
         return;
     }
-    mu_index c = m->commit.index < r->follower_state.match ? m->commit.index : r->follower_state.match;
+    mu_index c =
+        m->commit.index < r->follower_state.match ? m->commit.index : r->follower_state.match;
     if (r->configuration_uncommitted_index != 0 && c >= r->configuration_uncommitted_index) {
         c = r->configuration_uncommitted_index - 1;
     }

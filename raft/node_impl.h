@@ -7,7 +7,8 @@
 #include "raft/node.h"
 
 #if RAFT_VERSION_NUMBER != 2201
-#error "muster drives libraft 0.22.1; in other versions the ownership of event memory differs and the guards are not proved"
+#error \
+    "muster drives libraft 0.22.1; in other versions the ownership of event memory differs and the guards are not proved"
 #endif
 
 struct node {
@@ -15,18 +16,18 @@ struct node {
     struct node_options o;
     char address[CONF_ADDRESS_MAX];
     int is_started;
-    int64_t now;          /* newest time seen: events never go back */
-    int64_t fired_at;     /* G5: the last time-out */
-    mu_term term;         /* saved */
-    mu_node_id vote;      /* saved */
-    mu_term leader_term;  /* in which the engine's leader was heard */
+    int64_t now;         /* newest time seen: events never go back */
+    int64_t fired_at;    /* G5: the last time-out */
+    mu_term term;        /* saved */
+    mu_node_id vote;     /* saved */
+    mu_term leader_term; /* in which the engine's leader was heard */
     mu_term noop_term;
     mu_index noop;
-    mu_index commit;      /* highest of the engine's and the accepted hints */
+    mu_index commit; /* highest of the engine's and the accepted hints */
     int is_installing;
     uint64_t n_elections;
 
-    struct conf conf;     /* decoded copy of the engine's */
+    struct conf conf; /* decoded copy of the engine's */
     mu_index conf_committed_seen, conf_uncommitted_seen;
     const void *conf_seen;
 
@@ -50,7 +51,8 @@ static inline int node_sees(const struct raft_update *u, unsigned flag)
     return (u->flags & flag) != 0;
 }
 
-/* node.c: one step and everything that follows from it. Returns the engine's code for SUBMIT and TRANSFER; any other failure is fatal. */
+/* node.c: one step and everything that follows from it. Returns the engine's code for SUBMIT and
+ * TRANSFER; any other failure is fatal. */
 int node_step(struct node *n, struct raft_event *e);
 void node_fatal(struct node *n, const char *what, int rv);
 struct raft_entry *node_entries(struct node *n, size_t count);

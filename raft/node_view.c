@@ -89,7 +89,8 @@ const struct conf *node_conf(const struct node *n)
 mu_index node_conf_index(const struct node *n)
 {
     const struct raft *r = &n->raft;
-    return r->configuration_uncommitted_index != 0 ? r->configuration_uncommitted_index : r->configuration_committed_index;
+    return r->configuration_uncommitted_index != 0 ? r->configuration_uncommitted_index
+                                                   : r->configuration_committed_index;
 }
 
 int node_is_conf_committed(const struct node *n)

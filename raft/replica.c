@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A replica's life and its turn.
  *
- * Time: the uv timer only wakes the loop; the node's time-out fires in the check phase, after the sockets were read. So a process that was
- * stopped for a while first hears what its leader sent meanwhile, and starts no election that nobody needs. */
+ * Time: the uv timer only wakes the loop; the node's time-out fires in the check phase, after the
+ * sockets were read. So a process that was stopped for a while first hears what its leader sent
+ * meanwhile, and starts no election that nobody needs. */
 #include "raft/replica.h"
 
 #include <stdio.h>
@@ -82,7 +83,8 @@ static void tell_role(struct replica *r)
     if (role != r->told_role || leader != r->told_leader || node_term(r->node) != r->told_term) {
         new_role(r, role, leader);
     }
-    if (role == REPLICA_LEADER && r->ready_term != r->told_term && r->applied >= node_noop(r->node)) {
+    if (role == REPLICA_LEADER && r->ready_term != r->told_term &&
+        r->applied >= node_noop(r->node)) {
         r->ready_term = r->told_term;
         r->m.leader_ready(r->m.arg, r->told_term);
     }
@@ -95,12 +97,15 @@ static size_t read_batch(struct replica *r, mu_index limit)
     size_t n = left < REPLICA_APPLY_MAX ? (size_t)left : REPLICA_APPLY_MAX;
     n = wal_read(r->wal, r->applied + 1, n, REPLICA_APPLY_BYTES, r->read_entries, &e);
     if (n == 0) {
-        replica_fatal(r, REPLICA_EXIT_CORRUPT, e.text[0] != 0 ? e.text : "a committed entry is not in the log");
+        replica_fatal(r, REPLICA_EXIT_CORRUPT,
+                      e.text[0] != 0 ? e.text : "a committed entry is not in the log");
     }
     for (size_t i = 0; i < n; i++) {
         const struct wal_entry *w = &r->read_entries[i];
-        r->apply_entries[i] = (struct replica_entry){
-            .index = r->applied + 1 + i, .term = w->term, .kind = (enum replica_entry_kind)w->kind, .data = w->data};
+        r->apply_entries[i] = (struct replica_entry){.index = r->applied + 1 + i,
+                                                     .term = w->term,
+                                                     .kind = (enum replica_entry_kind)w->kind,
+                                                     .data = w->data};
         if (w->kind == WAL_CHANGE) {
             return i + 1; /* the engine is told before the next one is looked at */
         }
@@ -118,7 +123,8 @@ static void after_apply(struct replica *r, size_t n)
     const struct replica_entry *e = &r->apply_entries[n - 1];
     if (e->kind == REPLICA_CHANGE) {
         uint8_t *copy = mem_dup(e->data.p, e->data.len); /* the step may use the wal */
-        struct wal_entry w = {.term = e->term, .kind = WAL_CHANGE, .data = slice_of(copy, e->data.len)};
+        struct wal_entry w = {
+            .term = e->term, .kind = WAL_CHANGE, .data = slice_of(copy, e->data.len)};
         node_applied(r->node, e->index, &w, clock_mono_ms());
         mem_free(copy);
     }
@@ -183,9 +189,10 @@ static void sweep(struct replica *r, int64_t now)
 
 static int has_waiting(const struct replica *r)
 {
-    return r->queue.head != NULL || r->by_index.n > 0 || r->by_seq.n > 0 || r->new_reads.head != NULL || r->round_reads.head != NULL ||
-           r->asked_reads.head != NULL || r->settled_reads.head != NULL || r->apply_hold != 0 || r->is_damaged ||
-           r->receiving.state != RECEIVING_NONE || members_is_busy(r);
+    return r->queue.head != NULL || r->by_index.n > 0 || r->by_seq.n > 0 ||
+           r->new_reads.head != NULL || r->round_reads.head != NULL ||
+           r->asked_reads.head != NULL || r->settled_reads.head != NULL || r->apply_hold != 0 ||
+           r->is_damaged || r->receiving.state != RECEIVING_NONE || members_is_busy(r);
 }
 
 static void on_timer(uv_timer_t *t)
@@ -254,7 +261,8 @@ static void on_prepare(uv_prepare_t *p)
 
 /* --- life --- */
 
-int replica_open(const struct replica_options *o, const struct replica_machine *m, struct replica **out, struct err *e)
+int replica_open(const struct replica_options *o, const struct replica_machine *m,
+                 struct replica **out, struct err *e)
 {
     struct replica *r = mem_zalloc(sizeof(*r));
     r->o = *o;
@@ -292,7 +300,8 @@ int replica_open(const struct replica_options *o, const struct replica_machine *
 
 struct node_base replica_base(const struct replica_position *p)
 {
-    return (struct node_base){.index = p->index, .term = p->term, .conf_index = p->conf_index, .conf = p->conf};
+    return (struct node_base){
+        .index = p->index, .term = p->term, .conf_index = p->conf_index, .conf = p->conf};
 }
 
 void replica_start_node(struct replica *r)
@@ -363,7 +372,8 @@ int replica_start(struct replica *r, struct err *e)
         replica_start_node(r);
         peers_refresh(r);
     }
-    r->told_role = r->is_damaged ? REPLICA_FOLLOWER : REPLICA_CANDIDATE; /* so that the first turn tells */
+    r->told_role =
+        r->is_damaged ? REPLICA_FOLLOWER : REPLICA_CANDIDATE; /* so that the first turn tells */
     replica_touch(r);
     arm(r);
     return 0;
@@ -440,7 +450,8 @@ void replica_close(struct replica *r, void (*closed_cb)(void *arg), void *arg)
 
 /* --- status --- */
 
-static void member_status(const struct replica *r, const struct replica_member *m, int64_t now, struct replica_member_status *out)
+static void member_status(const struct replica *r, const struct replica_member *m, int64_t now,
+                          struct replica_member_status *out)
 {
     const struct peer *p = peers_find((struct replica *)(uintptr_t)r, m->id);
     out->m = *m;
@@ -454,7 +465,8 @@ static void member_status(const struct replica *r, const struct replica_member *
 void replica_status(const struct replica *r, struct replica_status *out)
 {
     int64_t now = clock_mono_ms();
-    const struct conf *c = r->is_started && node_conf(r->node)->n > 0 ? node_conf(r->node) : &r->initial;
+    const struct conf *c =
+        r->is_started && node_conf(r->node)->n > 0 ? node_conf(r->node) : &r->initial;
     memset(out, 0, sizeof(*out));
     out->role = current_role(r);
     out->self = r->self;
@@ -466,7 +478,9 @@ void replica_status(const struct replica *r, struct replica_status *out)
     out->commit = node_commit(r->node);
     out->applied = r->applied;
     out->snapshot_index = r->snapshot_index;
-    out->leader_age_ms = out->role == REPLICA_LEADER ? 0 : r->leader_heard_at < 0 ? -1 : now - r->leader_heard_at;
+    out->leader_age_ms = out->role == REPLICA_LEADER ? 0
+                         : r->leader_heard_at < 0    ? -1
+                                                     : now - r->leader_heard_at;
     out->is_ready = out->role == REPLICA_LEADER ? r->ready_term == out->term : out->leader != 0;
     out->log_bytes = wal_bytes(r->wal);
     out->queued_bytes = r->queued_bytes + r->forwarded_bytes;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Linearizable reads without a log write.
  *
- * Leader: notes its commit index C (an own-term entry is committed), sends CONFIRM(term, round) to all voters; each acknowledges only if its
- * durable term is that term and it follows the sender. A majority, and still leader of that term: no later leader had committed anything when
- * the round began, so the state at C holds all that was acknowledged before. One round serves all reads that waited for it; those that come
- * meanwhile form the next one. Then each waits until C is applied. No clocks are trusted.
- * Follower: READ_INDEX asks the leader for such a C, in one batch, and waits until C is applied here.
- * new_reads -> round_reads or asked_reads -> settled_reads -> done. Lost leadership, session or refusal: back to new_reads. */
+ * Leader: notes its commit index C (an own-term entry is committed), sends CONFIRM(term, round) to
+ * all voters; each acknowledges only if its durable term is that term and it follows the sender. A
+ * majority, and still leader of that term: no later leader had committed anything when the round
+ * began, so the state at C holds all that was acknowledged before. One round serves all reads that
+ * waited for it; those that come meanwhile form the next one. Then each waits until C is applied.
+ * No clocks are trusted. Follower: READ_INDEX asks the leader for such a C, in one batch, and waits
+ * until C is applied here. new_reads -> round_reads or asked_reads -> settled_reads -> done. Lost
+ * leadership, session or refusal: back to new_reads. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "raft/replica_impl.h"
@@ -90,7 +92,8 @@ static void settle_all(struct replica *r, struct reads *l, mu_index index)
 static void send_confirm(struct replica *r)
 {
     const struct conf *c = node_conf(r->node);
-    struct message m = {.type = MESSAGE_CONFIRM, .term = r->round_term, .confirm = {.round = r->round}};
+    struct message m = {
+        .type = MESSAGE_CONFIRM, .term = r->round_term, .confirm = {.round = r->round}};
     r->round_sent_at = clock_mono_ms();
     for (size_t i = 0; i < c->n; i++) {
         if (c->members[i].is_voter && c->members[i].id != r->self) {
@@ -167,8 +170,10 @@ static void lead(struct replica *r)
 
 void gate_confirm(struct replica *r, mu_node_id from, const struct message *m)
 {
-    if (m->term == node_term(r->node) && node_state(r->node) == NODE_FOLLOWER && node_leader(r->node) == from) {
-        struct message ack = {.type = MESSAGE_CONFIRM_ACK, .term = m->term, .confirm = {.round = m->confirm.round}};
+    if (m->term == node_term(r->node) && node_state(r->node) == NODE_FOLLOWER &&
+        node_leader(r->node) == from) {
+        struct message ack = {
+            .type = MESSAGE_CONFIRM_ACK, .term = m->term, .confirm = {.round = m->confirm.round}};
         peers_send(r, from, &ack, (struct slice){0});
     }
 }
@@ -176,7 +181,8 @@ void gate_confirm(struct replica *r, mu_node_id from, const struct message *m)
 void gate_ack(struct replica *r, mu_node_id from, const struct message *m)
 {
     struct peer *p = peers_find(r, from);
-    if (p != NULL && replica_is_leader(r) && m->term == node_term(r->node) && m->confirm.round <= r->round && m->confirm.round > p->acked_round) {
+    if (p != NULL && replica_is_leader(r) && m->term == node_term(r->node) &&
+        m->confirm.round <= r->round && m->confirm.round > p->acked_round) {
         p->acked_round = m->confirm.round;
     }
 }
@@ -208,7 +214,8 @@ static void ask(struct replica *r)
     if (r->asked_reads.head != NULL && r->asked_of != leader) {
         reads_move(&r->new_reads, &r->asked_reads);
     }
-    if (r->new_reads.head == NULL || r->asked_reads.head != NULL || leader == 0 || clock_mono_ms() < r->ask_hold || r->transport == NULL ||
+    if (r->new_reads.head == NULL || r->asked_reads.head != NULL || leader == 0 ||
+        clock_mono_ms() < r->ask_hold || r->transport == NULL ||
         !transport_is_up(r->transport, leader)) {
         return;
     }
@@ -262,7 +269,8 @@ static void serve_settled(struct replica *r)
 
 void gate_turn(struct replica *r)
 {
-    if (!r->is_damaged && (r->new_reads.head != NULL || r->round_reads.head != NULL || r->asked_reads.head != NULL)) {
+    if (!r->is_damaged &&
+        (r->new_reads.head != NULL || r->round_reads.head != NULL || r->asked_reads.head != NULL)) {
         if (replica_is_leader(r)) {
             lead(r);
         } else {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by replica*.c and members.c: the glue between node, wal, transport and state machine. All on the loop's thread.
+/* Shared by replica*.c and members.c: the glue between node, wal, transport and state machine. All
+ * on the loop's thread.
  *
- * One turn of the loop: callbacks (frames, mail, writer) only record and step the node; then, just before the loop sleeps, replica_turn does in
- * this order: proposals into the log or to the leader, log to the writer, committed entries to the machine, reads, hints, results. */
+ * One turn of the loop: callbacks (frames, mail, writer) only record and step the node; then, just
+ * before the loop sleeps, replica_turn does in this order: proposals into the log or to the leader,
+ * log to the writer, committed entries to the machine, reads, hints, results. */
 #pragma once
 
 #include "base/buf.h"
@@ -13,16 +15,16 @@
 enum {
     REPLICA_ELECTION_MS = 400,
     REPLICA_HEARTBEAT_MS = 50,
-    REPLICA_INFLIGHT = 4096,               /* uncommitted entries; also what a peer may have unacknowledged */
+    REPLICA_INFLIGHT = 4096, /* uncommitted entries; also what a peer may have unacknowledged */
     REPLICA_UNCOMMITTED_BYTES = 8 << 20,
-    REPLICA_APPEND_BYTES = 1 << 20,        /* bodies in one APPEND frame */
-    REPLICA_APPLY_MAX = 4096,              /* entries per call of the machine */
+    REPLICA_APPEND_BYTES = 1 << 20, /* bodies in one APPEND frame */
+    REPLICA_APPLY_MAX = 4096,       /* entries per call of the machine */
     REPLICA_APPLY_BYTES = 8 << 20,
-    REPLICA_PEER_QUEUE = 16 << 20,         /* more waiting than this for one peer: drop, it asks again */
-    REPLICA_SWEEP_MS = 25,                 /* how exact deadlines are */
-    REPLICA_HOLD_MS = 10,                  /* pause after a refusal before asking again */
+    REPLICA_PEER_QUEUE = 16 << 20, /* more waiting than this for one peer: drop, it asks again */
+    REPLICA_SWEEP_MS = 25,         /* how exact deadlines are */
+    REPLICA_HOLD_MS = 10,          /* pause after a refusal before asking again */
     REPLICA_APPLY_RETRY_MS = 250,
-    REPLICA_TRAILING = 20000,              /* entries kept behind a snapshot */
+    REPLICA_TRAILING = 20000, /* entries kept behind a snapshot */
     REPLICA_TRAILING_BYTES = 16 << 20,
     REPLICA_SNAPSHOT_KEEP = 2,
 };
@@ -38,7 +40,8 @@ void proposals_init(struct proposals *l);
 void proposals_push(struct proposals *l, struct replica_proposal *p);
 struct replica_proposal *proposals_pop(struct proposals *l);
 
-/* Proposals by a number: their index on the leader, their seq on a forwarder. Several may share one. */
+/* Proposals by a number: their index on the leader, their seq on a forwarder. Several may share
+ * one. */
 struct table {
     struct replica_proposal **slots;
     size_t mask, n;
@@ -47,7 +50,8 @@ struct table {
 void table_init(struct table *t, int is_by_seq);
 void table_fini(struct table *t);
 void table_put(struct table *t, struct replica_proposal *p);
-struct replica_proposal *table_take(struct table *t, uint64_t key); /* all with this key, linked by hash_next */
+struct replica_proposal *table_take(struct table *t,
+                                    uint64_t key); /* all with this key, linked by hash_next */
 /* Take out those whose deadline has come (now = INT64_MAX: all), linked by hash_next. */
 struct replica_proposal *table_expire(struct table *t, int64_t now);
 
@@ -66,13 +70,13 @@ struct sending; /* replica_send.c: a snapshot on its way to a peer */
 struct peer {
     struct replica_member m;
     int is_up;
-    int64_t heard_at;       /* -1 = never */
-    mu_index sent_commit;   /* in this term */
-    uint64_t acked_round;   /* in this term */
+    int64_t heard_at;        /* -1 = never */
+    mu_index sent_commit;    /* in this term */
+    uint64_t acked_round;    /* in this term */
     mu_index wants_snapshot; /* at least up to here; 0 = none */
     int wants_rejoin;
     struct sending *sending;
-    struct buf results;     /* FORWARD_RESULT items */
+    struct buf results; /* FORWARD_RESULT items */
     uint64_t results_run;
     size_t n_results;
 };
@@ -90,13 +94,14 @@ struct receiving {
     struct disk_file *file;
     struct replica_position pos;
     uint8_t conf[CONF_MAX];
-    char name[64];          /* of the file, once it has its own */
+    char name[64]; /* of the file, once it has its own */
 };
 
 struct transfer {
     replica_done_cb cb;
     void *arg;
     int is_running;
+    int64_t deadline_at;
     mu_term term;
 };
 
@@ -111,10 +116,10 @@ struct replica {
     struct node *node;
     struct wal *wal;
     struct vote_file *vote_file;
-    struct vote vote;            /* as found */
+    struct vote vote; /* as found */
     struct transport *transport;
     struct writer *writer;
-    uv_async_t written;          /* the writer's wake-up */
+    uv_async_t written; /* the writer's wake-up */
 
     uv_prepare_t prepare;
     uv_check_t check;
@@ -132,13 +137,13 @@ struct replica {
 
     struct peer peers[REPLICA_MEMBERS_MAX];
     size_t n_peers;
-    struct conf hello;           /* members told to us while we have no configuration */
+    struct conf hello; /* members told to us while we have no configuration */
 
     enum replica_role told_role;
     mu_term told_term;
     mu_node_id told_leader;
-    mu_term ready_term;          /* leader_ready was called for it */
-    int64_t leader_heard_at;     /* -1 never */
+    mu_term ready_term;      /* leader_ready was called for it */
+    int64_t leader_heard_at; /* -1 never */
 
     mu_index applied;
     mu_term applied_term;
@@ -151,8 +156,8 @@ struct replica {
     struct message_scratch scratch;
 
     /* proposals */
-    struct proposals queue;      /* neither in the log nor sent */
-    struct proposals failed;     /* refused in the call; answered in the turn. index holds the code */
+    struct proposals queue;  /* neither in the log nor sent */
+    struct proposals failed; /* refused in the call; answered in the turn. index holds the code */
     struct table by_index, by_seq;
     uint64_t queued_bytes, forwarded_bytes, uncommitted_bytes;
     uint64_t seq, run;
@@ -173,7 +178,7 @@ struct replica {
 
     /* snapshots */
     int is_taking;
-    mu_index snapshot_index;     /* newest file */
+    mu_index snapshot_index; /* newest file */
     mu_term snapshot_term;
     struct receiving receiving;
     uint64_t transfer_id;
@@ -215,7 +220,7 @@ extern const struct node_ops replica_node_ops;
 void propose_turn(struct replica *r);
 void propose_sweep(struct replica *r, int64_t now);
 void propose_applied(struct replica *r, const struct replica_entry *e);
-void propose_role(struct replica *r);           /* leader or role changed */
+void propose_role(struct replica *r); /* leader or role changed */
 void propose_session_lost(struct replica *r, mu_node_id peer);
 void propose_forwarded(struct replica *r, mu_node_id from, const struct message *m);
 void propose_result(struct replica *r, const struct message *m);
@@ -233,8 +238,8 @@ void gate_session_lost(struct replica *r, mu_node_id peer);
 void gate_fail_all(struct replica *r);
 
 /* replica_snapshot.c: files, and taking them */
-int snapshot_newest(struct replica *r, mu_index low, mu_index high, struct replica_position *out, uint8_t conf[CONF_MAX], char *out_name,
-                    size_t cap);
+int snapshot_newest(struct replica *r, mu_index low, mu_index high, struct replica_position *out,
+                    uint8_t conf[CONF_MAX], char *out_name, size_t cap);
 void snapshot_name(char *out, size_t cap, mu_term term, mu_index index);
 void snapshot_path(const struct replica *r, const char *name, char *out, size_t cap);
 void snapshot_turn(struct replica *r);
@@ -248,9 +253,9 @@ void sending_stop(struct replica *r, struct peer *p);
 void sending_stop_all(struct replica *r);
 /* replica_receive.c */
 void receiving_message(struct replica *r, mu_node_id from, const struct message *m);
-void receiving_step(struct replica *r);               /* each turn */
+void receiving_step(struct replica *r);              /* each turn */
 void receiving_turn(struct replica *r, int64_t now); /* now and then */
-void receiving_reset(struct replica *r); /* the node's ops->install */
+void receiving_reset(struct replica *r);             /* the node's ops->install */
 void receiving_close(struct replica *r);
 
 /* members.c */

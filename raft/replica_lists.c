@@ -41,7 +41,9 @@ static uint64_t table_key(const struct table *t, const struct replica_proposal *
 
 void table_init(struct table *t, int is_by_seq)
 {
-    *t = (struct table){.slots = mem_zalloc(TABLE_SLOTS * sizeof(*t->slots)), .mask = TABLE_SLOTS - 1, .is_by_seq = is_by_seq};
+    *t = (struct table){.slots = mem_zalloc(TABLE_SLOTS * sizeof(*t->slots)),
+                        .mask = TABLE_SLOTS - 1,
+                        .is_by_seq = is_by_seq};
 }
 
 void table_fini(struct table *t)

@@ -29,7 +29,8 @@ int peers_send(struct replica *r, mu_node_id to, const struct message *m, struct
     return transport_send(r->transport, to, (uint8_t)m->type, parts, tail.len > 0 ? 2 : 1);
 }
 
-/* Frames of at most REPLICA_APPEND_BYTES. What a slow peer cannot take now is dropped: it rejects what follows, and the engine starts again there. */
+/* Frames of at most REPLICA_APPEND_BYTES. What a slow peer cannot take now is dropped: it rejects
+ * what follows, and the engine starts again there. */
 void peers_send_append(struct replica *r, struct peer *p, const struct message *in)
 {
     struct message m = *in;
@@ -56,7 +57,8 @@ void peers_send_append(struct replica *r, struct peer *p, const struct message *
             message_put_entry_head(r->heads + i * MESSAGE_ENTRY_HEAD, &r->read_entries[i]);
             r->parts[2 + i] = r->read_entries[i].data;
         }
-        if (transport_send(r->transport, p->m.id, MESSAGE_APPEND, r->parts, k > 0 ? 2 + k : 1) != 0) {
+        if (transport_send(r->transport, p->m.id, MESSAGE_APPEND, r->parts, k > 0 ? 2 + k : 1) !=
+            0) {
             return;
         }
         if (k > 0) {
@@ -67,7 +69,8 @@ void peers_send_append(struct replica *r, struct peer *p, const struct message *
     } while (left > 0);
 }
 
-/* The engine names the commit index only with the next APPEND or heartbeat; watchers on followers should not wait for that. */
+/* The engine names the commit index only with the next APPEND or heartbeat; watchers on followers
+ * should not wait for that. */
 void peers_send_hints(struct replica *r)
 {
     if (!replica_is_leader(r)) {
@@ -77,7 +80,8 @@ void peers_send_hints(struct replica *r)
     m.commit.index = node_commit(r->node);
     for (size_t i = 0; i < r->n_peers; i++) {
         struct peer *p = &r->peers[i];
-        if (p->is_up && p->sent_commit < m.commit.index && peers_send(r, p->m.id, &m, (struct slice){0}) == 0) {
+        if (p->is_up && p->sent_commit < m.commit.index &&
+            peers_send(r, p->m.id, &m, (struct slice){0}) == 0) {
             p->sent_commit = m.commit.index;
         }
     }
@@ -152,7 +156,8 @@ static const struct conf *current_conf(const struct replica *r)
 
 static void peer_fini(struct replica *r, struct peer *p)
 {
-    propose_session_lost(r, p->m.id); /* the transport says nothing about those that leave the set */
+    propose_session_lost(r,
+                         p->m.id); /* the transport says nothing about those that leave the set */
     gate_session_lost(r, p->m.id);
     sending_stop(r, p);
     buf_fini(&p->results);
@@ -162,7 +167,8 @@ static void set_transport_peers(struct replica *r)
 {
     struct transport_peer list[REPLICA_MEMBERS_MAX];
     for (size_t i = 0; i < r->n_peers; i++) {
-        list[i] = (struct transport_peer){.id = r->peers[i].m.id, .name = r->peers[i].m.name, .address = r->peers[i].m.address};
+        list[i] = (struct transport_peer){
+            .id = r->peers[i].m.id, .name = r->peers[i].m.name, .address = r->peers[i].m.address};
     }
     if (r->transport != NULL) {
         transport_set_peers(r->transport, list, r->n_peers);
@@ -243,7 +249,8 @@ static void cluster_id(void *arg, uint8_t out[16])
 
 static void take_members(struct replica *r, const struct message *m)
 {
-    if (!r->is_damaged && node_conf(r->node)->n == 0 && conf_decode(m->members.conf, &r->hello) == 0) {
+    if (!r->is_damaged && node_conf(r->node)->n == 0 &&
+        conf_decode(m->members.conf, &r->hello) == 0) {
         peers_refresh(r);
     }
 }
@@ -306,7 +313,8 @@ static void receive(struct replica *r, mu_node_id from, const struct message *m)
 /* A damaged node takes no part: it only takes the snapshot that heals it. */
 static int is_for_damaged(uint8_t type)
 {
-    return type == MESSAGE_SNAPSHOT_BEGIN || type == MESSAGE_SNAPSHOT_CHUNK || type == MESSAGE_SERVER;
+    return type == MESSAGE_SNAPSHOT_BEGIN || type == MESSAGE_SNAPSHOT_CHUNK ||
+           type == MESSAGE_SERVER;
 }
 
 static void on_frame(void *arg, mu_node_id from, uint8_t type, struct slice body)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Proposals: from the queue into the log (leader) or to the leader (elsewhere), and back with an outcome.
+/* Proposals: from the queue into the log (leader) or to the leader (elsewhere), and back with an
+ * outcome.
  *
- * Leader: queue -> one SUBMIT per turn -> by_index -> applied: the entry at its index has its term: done with the machine's result; another
- * term: NOT_LEADER, as then it can never be applied. Lost leadership decides nothing; the deadline does: UNKNOWN_OUTCOME.
- * Elsewhere: queue -> FORWARD -> by_seq -> FORWARD_RESULT. A refusal NOT_LEADER goes back into the queue, as nothing happened. A session or
- * leader lost while outstanding: UNKNOWN_OUTCOME, never sent again. */
+ * Leader: queue -> one SUBMIT per turn -> by_index -> applied: the entry at its index has its term:
+ * done with the machine's result; another term: NOT_LEADER, as then it can never be applied. Lost
+ * leadership decides nothing; the deadline does: UNKNOWN_OUTCOME. Elsewhere: queue -> FORWARD ->
+ * by_seq -> FORWARD_RESULT. A refusal NOT_LEADER goes back into the queue, as nothing happened. A
+ * session or leader lost while outstanding: UNKNOWN_OUTCOME, never sent again. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -70,7 +72,8 @@ static struct replica_proposal *dequeue(struct replica *r)
 
 /* --- leader: into the log --- */
 
-/* When no next segment can be made, what the log still has room for is left to entries that must come: those of other leaders, no-ops. */
+/* When no next segment can be made, what the log still has room for is left to entries that must
+ * come: those of other leaders, no-ops. */
 static int has_disk(const struct replica *r)
 {
     return wal_space_ok(r->wal);
@@ -80,10 +83,12 @@ static size_t collect(struct replica *r, struct proposals *batch)
 {
     mu_index open = node_last(r->node) - node_commit(r->node);
     size_t room = open < REPLICA_INFLIGHT ? (size_t)(REPLICA_INFLIGHT - open) : 0, n = 0;
-    while (n < room && r->queue.head != NULL && (r->uncommitted_bytes < REPLICA_UNCOMMITTED_BYTES || r->uncommitted_bytes == 0)) {
+    while (n < room && r->queue.head != NULL &&
+           (r->uncommitted_bytes < REPLICA_UNCOMMITTED_BYTES || r->uncommitted_bytes == 0)) {
         struct replica_proposal *p = dequeue(r);
         r->m.stamp(r->m.arg, p->data, p->len);
-        r->submit_entries[n++] = (struct wal_entry){.kind = WAL_COMMAND, .data = slice_of(p->data, p->len)};
+        r->submit_entries[n++] =
+            (struct wal_entry){.kind = WAL_COMMAND, .data = slice_of(p->data, p->len)};
         r->uncommitted_bytes += p->len;
         proposals_push(batch, p);
     }
@@ -189,10 +194,13 @@ static void forward(struct replica *r)
     int64_t now = clock_mono_ms();
     mu_node_id leader = replica_leader(r);
     while (r->queue.head != NULL && leader != 0 && now >= r->forward_hold && r->transport != NULL &&
-           transport_is_up(r->transport, leader) && transport_queued(r->transport, leader) < REPLICA_PEER_QUEUE / 2) {
+           transport_is_up(r->transport, leader) &&
+           transport_queued(r->transport, leader) < REPLICA_PEER_QUEUE / 2) {
         r->forwarded_to = leader;
         size_t n = fill_forward(r, now);
-        struct message m = {.type = MESSAGE_FORWARD, .term = node_term(r->node), .forward = {.run = r->run, .n = n}};
+        struct message m = {.type = MESSAGE_FORWARD,
+                            .term = node_term(r->node),
+                            .forward = {.run = r->run, .n = n}};
         if (n > 0 && peers_send(r, leader, &m, buf_slice(&r->forward_items)) != 0) {
             propose_session_lost(r, leader);
             return;
@@ -200,7 +208,8 @@ static void forward(struct replica *r)
     }
 }
 
-/* Refused by one that does not lead: nothing happened, so it may be sent again when a leader is known. */
+/* Refused by one that does not lead: nothing happened, so it may be sent again when a leader is
+ * known. */
 static void requeue(struct replica *r, struct replica_proposal *p)
 {
     r->forwarded_bytes -= p->len;
@@ -249,12 +258,14 @@ static void forwarded_done(struct replica_proposal *p, int code, struct slice re
     struct forwarded *f = CONTAINER_OF(p, struct forwarded, p);
     struct peer *peer = peers_find(f->r, f->from);
     if (peer != NULL && !f->r->is_closing) {
-        if (peer->results_run != f->run) { /* its process is a new one: nobody waits for the old results */
+        if (peer->results_run !=
+            f->run) { /* its process is a new one: nobody waits for the old results */
             buf_clear(&peer->results);
             peer->n_results = 0;
             peer->results_run = f->run;
         }
-        message_put_result(&peer->results, &(struct message_result_item){.seq = f->seq, .code = code, .data = result});
+        message_put_result(&peer->results, &(struct message_result_item){
+                                               .seq = f->seq, .code = code, .data = result});
         peer->n_results++;
         replica_touch(f->r);
     }
@@ -286,9 +297,11 @@ void propose_flush_results(struct replica *r)
     for (size_t i = 0; i < r->n_peers; i++) {
         struct peer *p = &r->peers[i];
         if (p->n_results > 0) {
-            struct message m = {.type = MESSAGE_FORWARD_RESULT, .forward = {.run = p->results_run, .n = p->n_results}};
+            struct message m = {.type = MESSAGE_FORWARD_RESULT,
+                                .forward = {.run = p->results_run, .n = p->n_results}};
             m.term = node_term(r->node);
-            peers_send(r, p->m.id, &m, buf_slice(&p->results)); /* lost with the session: the other side knows */
+            peers_send(r, p->m.id, &m,
+                       buf_slice(&p->results)); /* lost with the session: the other side knows */
             buf_clear(&p->results);
             p->n_results = 0;
         }

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A snapshot on its way to us.
  *
- * Happy path: BEGIN -> chunks into `snapshots/incoming.part` -> synced and checked on a pool thread -> named `<term>-<index>.in` -> the engine agrees and the log
- * is reset behind it -> the reset is durable -> the machine loads the file -> the engine hears that it is in place -> named `.snap`.
- * A crash before the reset is durable leaves the old log and state; after it, the log begins behind the machine, and the next start loads the file.
- * One at a time: a second BEGIN while one is checked or installed is ignored; the sender asks again.
+ * Happy path: BEGIN -> chunks into `snapshots/incoming.part` -> synced and checked on a pool thread
+ * -> named `<term>-<index>.in` -> the engine agrees and the log is reset behind it -> the reset is
+ * durable -> the machine loads the file -> the engine hears that it is in place -> named `.snap`.
+ * A crash before the reset is durable leaves the old log and state; after it, the log begins behind
+ * the machine, and the next start loads the file. One at a time: a second BEGIN while one is
+ * checked or installed is ignored; the sender asks again.
  *
- * Rejoin after damage. This node's log was damaged, so entries it had acknowledged may be missing, and others may count on them. Until it
- * has them again it must not help to elect a leader without them: it does not start its engine, so it neither votes nor answers. It asks
- * every member (REJOIN, with the term it last saved); the leader of that term or a later one sends a snapshot that reaches the leader's last
- * entry at the time of the question. That covers all this node ever acknowledged:
+ * Rejoin after damage. This node's log was damaged, so entries it had acknowledged may be missing,
+ * and others may count on them. Until it has them again it must not help to elect a leader without
+ * them: it does not start its engine, so it neither votes nor answers. It asks every member
+ * (REJOIN, with the term it last saved); the leader of that term or a later one sends a snapshot
+ * that reaches the leader's last entry at the time of the question. That covers all this node ever
+ * acknowledged:
  *   - to this leader: it had those entries before the question;
- *   - to earlier leaders: what was committed with our word rests on a majority; this leader was elected by a majority without us, or before
- *     our loss. The two majorities share a member other than us, or us with our log still whole: so the leader has it.
- * The saved term holds through all this: a leader of an older term cannot help (we may have acknowledged to a later one, unknown to it); it
- * learns our term by the question and steps down. When the vote record itself is unreadable nobody knows what we promised: then the
- * node stays out until it is replaced. */
+ *   - to earlier leaders: what was committed with our word rests on a majority; this leader was
+ * elected by a majority without us, or before our loss. The two majorities share a member other
+ * than us, or us with our log still whole: so the leader has it. The saved term holds through all
+ * this: a leader of an older term cannot help (we may have acknowledged to a later one, unknown to
+ * it); it learns our term by the question and steps down. When the vote record itself is unreadable
+ * nobody knows what we promised: then the node stays out until it is replaced. */
 #include <stdio.h>
 #include <string.h>
 
@@ -63,8 +68,8 @@ static int is_welcome(const struct replica *r, const struct message *m)
     if (r->is_damaged) {
         return m->snapshot_begin.is_rejoin && !r->is_vote_lost && m->term >= r->vote.term;
     }
-    return !m->snapshot_begin.is_rejoin && m->term >= node_term(r->node) && !node_is_installing(r->node) &&
-           m->snapshot_begin.index > node_commit(r->node);
+    return !m->snapshot_begin.is_rejoin && m->term >= node_term(r->node) &&
+           !node_is_installing(r->node) && m->snapshot_begin.index > node_commit(r->node);
 }
 
 static void on_begin(struct replica *r, mu_node_id from, const struct message *m)
@@ -87,14 +92,17 @@ static void on_begin(struct replica *r, mu_node_id from, const struct message *m
     v->size = m->snapshot_begin.size;
     v->is_rejoin = m->snapshot_begin.is_rejoin;
     v->heard_at = clock_mono_ms();
-    v->pos = (struct replica_position){.index = m->snapshot_begin.index, .term = m->snapshot_begin.index_term};
-    if (d->ops->open(d, PART, DISK_READ | DISK_WRITE | DISK_CREATE | DISK_TRUNC, &v->file, NULL) != 0) {
+    v->pos = (struct replica_position){.index = m->snapshot_begin.index,
+                                       .term = m->snapshot_begin.index_term};
+    if (d->ops->open(d, PART, DISK_READ | DISK_WRITE | DISK_CREATE | DISK_TRUNC, &v->file, NULL) !=
+        0) {
         v->file = NULL;
         ack(r, MU_E_IO);
         return;
     }
     v->state = RECEIVING_CHUNKS;
-    log_info("raft", "receiving a snapshot", LOG_U64("index", v->pos.index), LOG_U64("bytes", v->size));
+    log_info("raft", "receiving a snapshot", LOG_U64("index", v->pos.index),
+             LOG_U64("bytes", v->size));
     ack(r, 0);
 }
 
@@ -118,9 +126,11 @@ static int check_content(struct check_job *j)
     struct replica_position found = {0};
     j->conf_len = sizeof(j->conf);
     snapshot_path(j->r, "incoming.part", path, sizeof(path));
-    int rc = j->r->m.snapshot_check(j->r->m.arg, path, &found.index, &found.term, &found.conf_index, j->conf, &j->conf_len, &j->err);
+    int rc = j->r->m.snapshot_check(j->r->m.arg, path, &found.index, &found.term, &found.conf_index,
+                                    j->conf, &j->conf_len, &j->err);
     struct conf c;
-    if (rc == 0 && (found.index != j->pos.index || found.term != j->pos.term || conf_decode(slice_of(j->conf, j->conf_len), &c) != 0)) {
+    if (rc == 0 && (found.index != j->pos.index || found.term != j->pos.term ||
+                    conf_decode(slice_of(j->conf, j->conf_len), &c) != 0)) {
         rc = err_set(&j->err, MU_E_CORRUPT, "the file is not what was announced");
     }
     j->pos = found;
@@ -138,7 +148,8 @@ static void check_work(uv_work_t *w)
         j->code = check_content(j);
     }
     if (j->code == 0) {
-        snprintf(j->name, sizeof(j->name), "%016llx-%016llx.in", (unsigned long long)j->pos.term, (unsigned long long)j->pos.index);
+        snprintf(j->name, sizeof(j->name), "%016llx-%016llx.in", (unsigned long long)j->pos.term,
+                 (unsigned long long)j->pos.index);
         snprintf(path, sizeof(path), "snapshots/%s", j->name);
         j->code = d->ops->rename(d, PART, path, &j->err);
     }
@@ -156,7 +167,8 @@ static void install(struct replica *r)
     if (r->is_damaged) {
         wal_reset(r->wal, v->pos.index, v->pos.term);
         v->state = RECEIVING_RESET;
-    } else if (node_is_installing(r->node) || !node_install(r->node, v->from, v->term, &base, clock_mono_ms())) {
+    } else if (node_is_installing(r->node) ||
+               !node_install(r->node, v->from, v->term, &base, clock_mono_ms())) {
         char path[96];
         snprintf(path, sizeof(path), "snapshots/%s", v->name);
         r->o.disk->ops->unlink(r->o.disk, path, NULL);
@@ -215,11 +227,13 @@ static void on_chunk(struct replica *r, mu_node_id from, const struct message *m
 {
     struct receiving *v = &r->receiving;
     struct slice data = m->snapshot_chunk.data;
-    if (v->state != RECEIVING_CHUNKS || from != v->from || m->snapshot_chunk.id != v->id || m->snapshot_chunk.offset != v->offset) {
+    if (v->state != RECEIVING_CHUNKS || from != v->from || m->snapshot_chunk.id != v->id ||
+        m->snapshot_chunk.offset != v->offset) {
         return;
     }
     v->heard_at = clock_mono_ms();
-    if (data.len > v->size - v->offset || hash_crc32c(0, data.p, data.len) != m->snapshot_chunk.crc) {
+    if (data.len > v->size - v->offset ||
+        hash_crc32c(0, data.p, data.len) != m->snapshot_chunk.crc) {
         give_up(r, MU_E_FORMAT);
         return;
     }

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Snapshots on their way to peers: read from the file in chunks, at most a window of them unacknowledged.
+/* Snapshots on their way to peers: read from the file in chunks, at most a window of them
+ * unacknowledged.
  *
- * Who wants one: a peer that lacks entries our log has dropped (the engine says so again and again while it does), or one that asks to rejoin
- * after its log was damaged. When no file reaches far enough, one is taken first. Lost session, silence or refusal: the transfer ends, and
- * begins anew when it is wanted again.
+ * Who wants one: a peer that lacks entries our log has dropped (the engine says so again and again
+ * while it does), or one that asks to rejoin after its log was damaged. When no file reaches far
+ * enough, one is taken first. Lost session, silence or refusal: the transfer ends, and begins anew
+ * when it is wanted again.
  *
- * Rejoin, the leader's part: the file must reach our last entry at the time of the question. All the asker may ever have acknowledged to us is
- * below that; what it acknowledged to earlier leaders is in our log or was never committed. So when it has the file it lacks nothing that
- * rests on its word, and it may vote again. A question from a term above ours ends our leadership first: see replica_receive.c. */
+ * Rejoin, the leader's part: the file must reach our last entry at the time of the question. All
+ * the asker may ever have acknowledged to us is below that; what it acknowledged to earlier leaders
+ * is in our log or was never committed. So when it has the file it lacks nothing that rests on its
+ * word, and it may vote again. A question from a term above ours ends our leadership first: see
+ * replica_receive.c. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -65,11 +69,13 @@ void sending_rejoin(struct replica *r, mu_node_id from, const struct message *m)
         node_saw_term(r->node, from, m->term, clock_mono_ms());
         return;
     }
-    if (replica_is_ready_leader(r) && !p->wants_rejoin && (p->sending == NULL || !p->sending->is_rejoin)) {
+    if (replica_is_ready_leader(r) && !p->wants_rejoin &&
+        (p->sending == NULL || !p->sending->is_rejoin)) {
         sending_stop(r, p);
         p->wants_rejoin = 1;
         p->wants_snapshot = node_last(r->node);
-        log_info("raft", "a member with a damaged log rejoins", LOG_STR("member", p->m.name), LOG_U64("up_to", p->wants_snapshot));
+        log_info("raft", "a member with a damaged log rejoins", LOG_STR("member", p->m.name),
+                 LOG_U64("up_to", p->wants_snapshot));
     }
 }
 
@@ -140,7 +146,8 @@ static void push(struct replica *r, struct peer *p, int64_t now)
         sending_stop(r, p);
         return;
     }
-    while (s->sent < s->size && s->sent - s->acked < WINDOW && transport_queued(r->transport, p->m.id) < REPLICA_PEER_QUEUE / 2) {
+    while (s->sent < s->size && s->sent - s->acked < WINDOW &&
+           transport_queued(r->transport, p->m.id) < REPLICA_PEER_QUEUE / 2) {
         if (send_chunk(r, p) != 0) {
             sending_stop(r, p);
             return;
@@ -153,7 +160,8 @@ void sending_turn(struct replica *r)
     int64_t now = 0;
     for (size_t i = 0; i < r->n_peers; i++) {
         struct peer *p = &r->peers[i];
-        if (p->sending == NULL && p->wants_snapshot != 0 && p->is_up && r->snapshot_index >= p->wants_snapshot) {
+        if (p->sending == NULL && p->wants_snapshot != 0 && p->is_up &&
+            r->snapshot_index >= p->wants_snapshot) {
             begin(r, p);
         }
         if (p->sending != NULL) {

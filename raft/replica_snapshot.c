@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Snapshot files: `snapshots/<term>-<index>.snap`, both as 16 hex digits. The newest two are kept. `.in`: received, not yet in place.
+/* Snapshot files: `snapshots/<term>-<index>.snap`, both as 16 hex digits. The newest two are kept.
+ * `.in`: received, not yet in place.
  *
- * Taking one: the machine writes `snapshots/taking.part` on another thread; then it gets its name, the directory is synced, and only then does the log forget
- * what it no longer needs. It keeps enough behind the snapshot that a short absence needs no transfer. */
+ * Taking one: the machine writes `snapshots/taking.part` on another thread; then it gets its name,
+ * the directory is synced, and only then does the log forget what it no longer needs. It keeps
+ * enough behind the snapshot that a short absence needs no transfer. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +53,9 @@ static int on_name(void *arg, const char *name)
     x.index = strtoull(dash + 1, NULL, 16);
     snapshot_name(x.name, sizeof(x.name), x.term, x.index);
     size_t stem = strlen(x.name) - strlen(".snap");
-    if (strcmp(x.name, name) == 0 || (f->is_incoming && (size_t)(dot - name) == stem && strncmp(x.name, name, stem) == 0 && strcmp(dot, ".in") == 0)) {
+    if (strcmp(x.name, name) == 0 ||
+        (f->is_incoming && (size_t)(dot - name) == stem && strncmp(x.name, name, stem) == 0 &&
+         strcmp(dot, ".in") == 0)) {
         snprintf(x.name, sizeof(x.name), "%s", name);
         f->list[f->n++] = x;
     }
@@ -73,15 +77,18 @@ static void list_files(struct replica *r, struct files *out, int is_incoming)
     qsort(out->list, out->n, sizeof(out->list[0]), newest_first);
 }
 
-static int check_file(struct replica *r, const struct file *f, struct replica_position *out, uint8_t conf[CONF_MAX])
+static int check_file(struct replica *r, const struct file *f, struct replica_position *out,
+                      uint8_t conf[CONF_MAX])
 {
     char path[4096];
     struct err e = {0};
     size_t len = CONF_MAX;
     snapshot_path(r, f->name, path, sizeof(path));
     *out = (struct replica_position){0};
-    if (r->m.snapshot_check(r->m.arg, path, &out->index, &out->term, &out->conf_index, conf, &len, &e) != 0) {
-        log_warn("raft", "snapshot file is damaged", LOG_STR("file", f->name), LOG_STR("why", e.text));
+    if (r->m.snapshot_check(r->m.arg, path, &out->index, &out->term, &out->conf_index, conf, &len,
+                            &e) != 0) {
+        log_warn("raft", "snapshot file is damaged", LOG_STR("file", f->name),
+                 LOG_STR("why", e.text));
         return 0;
     }
     out->conf = slice_of(conf, len);
@@ -89,8 +96,8 @@ static int check_file(struct replica *r, const struct file *f, struct replica_po
 }
 
 /* Notes the newest file; with out, finds the newest good one from `low` to `high`. 1 when found. */
-int snapshot_newest(struct replica *r, mu_index low, mu_index high, struct replica_position *out, uint8_t conf[CONF_MAX], char *out_name,
-                    size_t cap)
+int snapshot_newest(struct replica *r, mu_index low, mu_index high, struct replica_position *out,
+                    uint8_t conf[CONF_MAX], char *out_name, size_t cap)
 {
     struct files f;
     list_files(r, &f, 0);
@@ -139,7 +146,8 @@ static int is_wanted(const struct replica *r)
         return 1;
     }
     for (size_t i = 0; i < r->n_peers; i++) {
-        if (r->peers[i].wants_snapshot > r->snapshot_index && r->applied >= r->peers[i].wants_snapshot) {
+        if (r->peers[i].wants_snapshot > r->snapshot_index &&
+            r->applied >= r->peers[i].wants_snapshot) {
             return 1;
         }
     }
@@ -169,7 +177,8 @@ static int keep_file(struct replica *r, mu_term term, mu_index index, struct err
     return rc != 0 ? rc : d->ops->sync_dir(d, "snapshots", e);
 }
 
-void replica_snapshot_done(struct replica *r, const char *path, int code, mu_index index, mu_term term, mu_index conf_index, struct slice conf)
+void replica_snapshot_done(struct replica *r, const char *path, int code, mu_index index,
+                           mu_term term, mu_index conf_index, struct slice conf)
 {
     struct err e = {0};
     (void)path;

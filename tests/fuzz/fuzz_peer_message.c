@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Peer messages: the first byte is the type. What decodes encodes to the same bytes, and its items can be walked. */
+/* Peer messages: the first byte is the type. What decodes encodes to the same bytes, and its items
+ * can be walked. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -14,7 +15,8 @@ static void walk(const struct message *m)
     struct message_forward_item f;
     struct message_result_item r;
     size_t n = 0;
-    while (m->type == MESSAGE_FORWARD ? message_next_forward(&items, &f) : message_next_result(&items, &r)) {
+    while (m->type == MESSAGE_FORWARD ? message_next_forward(&items, &f)
+                                      : message_next_result(&items, &r)) {
         n++;
     }
     MU_INVARIANT(n == m->forward.n && items.len == 0);

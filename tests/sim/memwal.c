@@ -268,7 +268,8 @@ void wal_append(struct wal *w, mu_index first, const struct wal_entry *entries, 
         w->durable = first - 1;
     }
     for (size_t i = 0; i < n; i++) {
-        struct memwal_entry e = {.term = entries[i].term, .kind = entries[i].kind, .len = entries[i].data.len};
+        struct memwal_entry e = {
+            .term = entries[i].term, .kind = entries[i].kind, .len = entries[i].data.len};
         e.data = mem_dup(entries[i].data.p, entries[i].data.len);
         push(&w->mem, &e);
         o->entries[i] = e;
@@ -291,7 +292,8 @@ void wal_drop_prefix(struct wal *w, mu_index index)
     image_drop(&w->mem, index);
 }
 
-size_t wal_read(struct wal *w, mu_index first, size_t n, size_t max_bytes, struct wal_entry *out, struct err *e)
+size_t wal_read(struct wal *w, mu_index first, size_t n, size_t max_bytes, struct wal_entry *out,
+                struct err *e)
 {
     size_t bytes = 0, k = 0;
     (void)e;
@@ -301,7 +303,8 @@ size_t wal_read(struct wal *w, mu_index first, size_t n, size_t max_bytes, struc
             break;
         }
         bytes += m->len;
-        out[k] = (struct wal_entry){.term = m->term, .kind = m->kind, .data = slice_of(m->data, m->len)};
+        out[k] =
+            (struct wal_entry){.term = m->term, .kind = m->kind, .data = slice_of(m->data, m->len)};
     }
     return k;
 }
@@ -311,7 +314,8 @@ int wal_each(struct wal *w, wal_start_fn fn, void *arg, struct err *e)
     (void)e;
     for (size_t i = 0; i < w->mem.n; i++) {
         const struct memwal_entry *m = &w->mem.entries[i];
-        fn(arg, w->mem.first + i, m->term, m->kind, m->kind == WAL_CHANGE ? slice_of(m->data, m->len) : (struct slice){0});
+        fn(arg, w->mem.first + i, m->term, m->kind,
+           m->kind == WAL_CHANGE ? slice_of(m->data, m->len) : (struct slice){0});
     }
     return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* raft/wal.h in memory: a disk image that survives a crash, operations that may be lost on the way to it. */
+/* raft/wal.h in memory: a disk image that survives a crash, operations that may be lost on the way
+ * to it. */
 #pragma once
 
 #include "base/clock.h"
@@ -12,8 +13,8 @@ struct memdisk {
         enum wal_kind kind;
         size_t len;
         uint8_t *data;
-    } *entries;
-    mu_index first;   /* index of entries[0] */
+    } * entries;
+    mu_index first; /* index of entries[0] */
     size_t n, cap;
     mu_term base_term; /* of first - 1 */
 };
@@ -21,6 +22,7 @@ struct memdisk {
 void memdisk_init(struct memdisk *d);
 void memdisk_fini(struct memdisk *d);
 struct wal *memwal_open(struct memdisk *d);
-/* The process dies: operations not yet executed reach the disk up to some point in their order, the last of these perhaps in part.
- * `running` is the one being executed, or NULL; it is freed. w is freed. */
+/* The process dies: operations not yet executed reach the disk up to some point in their order, the
+ * last of these perhaps in part. `running` is the one being executed, or NULL; it is freed. w is
+ * freed. */
 void memwal_crash(struct wal *w, struct wal_op *running, uint32_t (*rnd)(uint32_t n));

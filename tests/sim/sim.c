@@ -103,7 +103,8 @@ static void feed_disk(struct sim_node *n)
     if (s->is_faulty && sim_chance(20)) {
         ms += sim_rnd(300);
     }
-    sim_push(s, (struct sim_event){.at = s->now + ms, .kind = SIM_EVENT_DISK, .node = n->i, .epoch = n->epoch});
+    sim_push(s, (struct sim_event){
+                    .at = s->now + ms, .kind = SIM_EVENT_DISK, .node = n->i, .epoch = n->epoch});
     if ((s->o.guards_off & NODE_DURABLE) != 0) {
         node_persisted(n->node, wal_last(n->wal), s->now + n->skew);
     }
@@ -111,7 +112,8 @@ static void feed_disk(struct sim_node *n)
 
 static void finish_install(struct sim_node *n)
 {
-    struct node_base b = {.index = n->incoming.index, .term = n->incoming.term, .conf_index = n->incoming.conf_index};
+    struct node_base b = {
+        .index = n->incoming.index, .term = n->incoming.term, .conf_index = n->incoming.conf_index};
     n->is_installing = 0;
     n->state = n->saved = n->incoming;
     if (n->stored.index < n->incoming.index) {
@@ -199,7 +201,12 @@ static void choose_state(struct sim_node *n)
 static void boot(struct sim_node *n)
 {
     struct sim *s = n->sim;
-    struct node_options o = {.id = n->id, .name = n->name, .ops = &sim_ops, .arg = n, .election_ms = ELECTION_MS, .heartbeat_ms = HEARTBEAT_MS};
+    struct node_options o = {.id = n->id,
+                             .name = n->name,
+                             .ops = &sim_ops,
+                             .arg = n,
+                             .election_ms = ELECTION_MS,
+                             .heartbeat_ms = HEARTBEAT_MS};
     n->is_up = 1;
     n->exists = 1;
     n->epoch++;
@@ -215,7 +222,8 @@ static void boot(struct sim_node *n)
     o.seed = sim_rnd(UINT32_MAX);
     o.guards_off = s->o.guards_off;
     n->node = node_new(&o);
-    struct node_base b = {.index = n->state.index, .term = n->state.term, .conf_index = n->state.conf_index};
+    struct node_base b = {
+        .index = n->state.index, .term = n->state.term, .conf_index = n->state.conf_index};
     b.conf = slice_of(n->state.conf, n->state.conf_len);
     node_start(n->node, n->term, n->vote, b.index > 0 ? &b : NULL, s->now + n->skew);
     sim_settle(n);
@@ -289,7 +297,8 @@ static struct sim_node *leader(struct sim *s)
     struct sim_node *best = NULL;
     for (int i = 0; i < SIM_NODES_MAX; i++) {
         struct sim_node *n = &s->nodes[i];
-        if (n->is_up && node_state(n->node) == NODE_LEADER && (best == NULL || node_term(n->node) > node_term(best->node))) {
+        if (n->is_up && node_state(n->node) == NODE_LEADER &&
+            (best == NULL || node_term(n->node) > node_term(best->node))) {
             best = n;
         }
     }
@@ -304,7 +313,8 @@ static void propose(struct sim *s)
         struct wal_entry e[12];
         mu_index first;
         size_t k = 1 + sim_rnd(sim_rnd(4) != 0 ? 2 : 12);
-        if (!n->is_up || !node_can_submit(n->node) || node_last(n->node) - node_commit(n->node) > 100 ||
+        if (!n->is_up || !node_can_submit(n->node) ||
+            node_last(n->node) - node_commit(n->node) > 100 ||
             node_last(n->node) > SIM_INDEX_MAX - 2000) {
             continue;
         }
@@ -323,7 +333,9 @@ static void hints(struct sim *s)
     if (n == NULL) {
         return;
     }
-    struct message m = {.type = MESSAGE_COMMIT, .term = node_term(n->node), .commit = {.index = node_commit(n->node)}};
+    struct message m = {.type = MESSAGE_COMMIT,
+                        .term = node_term(n->node),
+                        .commit = {.index = node_commit(n->node)}};
     for (size_t i = 0; i < node_conf(n->node)->n; i++) {
         mu_node_id id = node_conf(n->node)->members[i].id;
         if (id != n->id) {
@@ -338,7 +350,8 @@ static void take_snapshot(struct sim_node *n)
         return;
     }
     n->stored = n->state;
-    struct node_base b = {.index = n->stored.index, .term = n->stored.term, .conf_index = n->stored.conf_index};
+    struct node_base b = {
+        .index = n->stored.index, .term = n->stored.term, .conf_index = n->stored.conf_index};
     b.conf = slice_of(n->stored.conf, n->stored.conf_len);
     mu_index drop = node_snapshotted(n->node, &b, 34 + sim_rnd(60), n->sim->now + n->skew);
     if (drop > 0) {
@@ -351,7 +364,8 @@ static void take_snapshot(struct sim_node *n)
 static void crashes(struct sim *s)
 {
     struct sim_node *l = sim_rnd(4) == 0 ? leader(s) : NULL;
-    crash(l != NULL ? l : &s->nodes[sim_rnd(SIM_NODES_MAX)], 1 + sim_rnd(sim_rnd(2) != 0 ? 50 : 1500));
+    crash(l != NULL ? l : &s->nodes[sim_rnd(SIM_NODES_MAX)],
+          1 + sim_rnd(sim_rnd(2) != 0 ? 50 : 1500));
     if (sim_rnd(12) == 0) {
         for (int i = 0; i < SIM_NODES_MAX; i++) {
             crash(&s->nodes[i], 1 + sim_rnd(300));
@@ -383,7 +397,8 @@ static void heal(struct sim *s)
 static void do_faults(struct sim *s, struct schedule *x)
 {
     if (s->now >= x->fault) {
-        x->fault = s->now + (s->o.has_bias ? 100 + sim_rnd(400) : 20 + sim_rnd(sim_rnd(3) != 0 ? 400 : 2500));
+        x->fault = s->now + (s->o.has_bias ? 100 + sim_rnd(400)
+                                           : 20 + sim_rnd(sim_rnd(3) != 0 ? 400 : 2500));
         if (s->o.has_bias && sim_rnd(4) != 0) {
             memset(s->cut, 0, sizeof(s->cut));
         } else {
@@ -416,7 +431,10 @@ static void do_faults(struct sim *s, struct schedule *x)
 static void do_load(struct sim *s, struct schedule *x, int load)
 {
     if (s->now >= x->propose) {
-        int64_t step = s->o.has_bias && !x->is_healed ? 3000 + sim_rnd(4000) : load == 0 ? 2 + sim_rnd(6) : load == 1 ? 10 + sim_rnd(40) : 100 + sim_rnd(300);
+        int64_t step = s->o.has_bias && !x->is_healed ? 3000 + sim_rnd(4000)
+                       : load == 0                    ? 2 + sim_rnd(6)
+                       : load == 1                    ? 10 + sim_rnd(40)
+                                                      : 100 + sim_rnd(300);
         x->propose = s->now + step;
         propose(s);
     }
@@ -466,11 +484,14 @@ static void check_end(struct sim *s)
     for (size_t i = 0; i < c->n; i++) {
         struct sim_node *n = sim_by_id(s, c->members[i].id);
         if (!n->is_up || n->state.index < s->probe) {
-            sim_violated(s, "liveness: node %d has applied %llu, not %llu (leader %d knows %llu, its log %llu..%llu; log here %llu..%llu, commit %llu%s)",
-                         n->i, (unsigned long long)n->state.index, (unsigned long long)s->probe, l->i,
-                         (unsigned long long)node_match(l->node, n->id), (unsigned long long)wal_first(l->wal),
-                         (unsigned long long)wal_last(l->wal), (unsigned long long)wal_first(n->wal), (unsigned long long)wal_last(n->wal),
-                         (unsigned long long)node_commit(n->node), n->is_installing ? ", installing" : "");
+            sim_violated(
+                s,
+                "liveness: node %d has applied %llu, not %llu (leader %d knows %llu, its log %llu..%llu; log here %llu..%llu, commit %llu%s)",
+                n->i, (unsigned long long)n->state.index, (unsigned long long)s->probe, l->i,
+                (unsigned long long)node_match(l->node, n->id),
+                (unsigned long long)wal_first(l->wal), (unsigned long long)wal_last(l->wal),
+                (unsigned long long)wal_first(n->wal), (unsigned long long)wal_last(n->wal),
+                (unsigned long long)node_commit(n->node), n->is_installing ? ", installing" : "");
         }
     }
 }
@@ -499,7 +520,8 @@ static void found(struct sim *s)
     conf_encode(&b, &c);
     for (int i = 0; i < s->o.n; i++) {
         struct wal *w = memwal_open(&s->nodes[i].disk);
-        wal_append(w, 1, &(struct wal_entry){.term = 1, .kind = WAL_CHANGE, .data = buf_slice(&b)}, 1);
+        wal_append(w, 1, &(struct wal_entry){.term = 1, .kind = WAL_CHANGE, .data = buf_slice(&b)},
+                   1);
         struct wal_op *op = wal_take(w);
         wal_execute(op, NULL);
         wal_done(w, op);
@@ -534,7 +556,8 @@ static void run(struct sim *s)
         }
         do_load(s, &x, load);
         tick(s);
-        if (x.is_healed && s->probe == 0 && s->now > s->o.fault_ms + HEALED_MS / 2 && leader(s) != NULL) {
+        if (x.is_healed && s->probe == 0 && s->now > s->o.fault_ms + HEALED_MS / 2 &&
+            leader(s) != NULL) {
             s->probe = node_last(leader(s)->node);
         }
     }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A cluster of nodes in one thread: one seed, one queue of events, imagined disks, links and clocks.
+/* A cluster of nodes in one thread: one seed, one queue of events, imagined disks, links and
+ * clocks.
  *
- * What is real: raft/node.c with its guards, the engine, the configuration codec. What is imagined: time, the network (loss, duplicates, delay,
- * reordering, cut links one way), the disk (un-synced writes lost, kept or half kept), the state machine (a chained hash). */
+ * What is real: raft/node.c with its guards, the engine, the configuration codec. What is imagined:
+ * time, the network (loss, duplicates, delay, reordering, cut links one way), the disk (un-synced
+ * writes lost, kept or half kept), the state machine (a chained hash). */
 #pragma once
 
 #include "raft/node.h"
@@ -12,10 +14,10 @@ enum { SIM_NODES_MAX = 8, SIM_INDEX_MAX = 1 << 16 };
 
 struct sim_options {
     uint64_t seed;
-    int n;                  /* voters at first */
-    int64_t fault_ms;       /* then all is healed */
+    int n;            /* voters at first */
+    int64_t fault_ms; /* then all is healed */
     unsigned guards_off;
-    int is_fifo;            /* links keep the order and repeat nothing */
+    int is_fifo; /* links keep the order and repeat nothing */
     int has_snapshots, has_members, has_bias, is_vote_lost;
     int is_verbose;
 };

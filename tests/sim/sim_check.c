@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What must always hold: one leader in a term, one content for an index and term, leaders have all that is committed, committed entries are
- * the same everywhere, so are the states they lead to. */
+/* What must always hold: one leader in a term, one content for an index and term, leaders have all
+ * that is committed, committed entries are the same everywhere, so are the states they lead to. */
 #include <string.h>
 
 #include "base/hash.h"
@@ -19,8 +19,8 @@ static struct {
     struct copy copies[COPIES];
     size_t n_copies;
     int leader[TERMS];
-    mu_term committed_term[SIM_INDEX_MAX];  /* of the entry; 0 = not yet */
-    mu_term committed_in[SIM_INDEX_MAX];    /* term of who saw it first */
+    mu_term committed_term[SIM_INDEX_MAX]; /* of the entry; 0 = not yet */
+    mu_term committed_in[SIM_INDEX_MAX];   /* term of who saw it first */
     mu_index checked[SIM_NODES_MAX];
     uint64_t epoch[SIM_NODES_MAX];
     mu_index commit_seen[SIM_NODES_MAX];
@@ -52,12 +52,14 @@ void check_appended(struct sim *s, struct sim_node *n, mu_index i)
 {
     mu_term term = wal_term(n->wal, i), prev = wal_term(n->wal, i - 1);
     uint64_t id = id_of(n, i);
-    size_t at = (size_t)((i * 0x9E3779B97F4A7C15ULL) ^ (term * 0xD6E8FEB86659FD93ULL)) & (COPIES - 1);
+    size_t at =
+        (size_t)((i * 0x9E3779B97F4A7C15ULL) ^ (term * 0xD6E8FEB86659FD93ULL)) & (COPIES - 1);
     while (truth.copies[at].index != 0) {
         struct copy *c = &truth.copies[at];
         if (c->index == i && c->term == term) {
             if (c->id != id || c->prev_term != prev) {
-                sim_violated(s, "log matching: node %d, index %llu, term %llu", n->i, (unsigned long long)i, (unsigned long long)term);
+                sim_violated(s, "log matching: node %d, index %llu, term %llu", n->i,
+                             (unsigned long long)i, (unsigned long long)term);
             }
             return;
         }
@@ -72,7 +74,8 @@ void check_leader(struct sim *s, struct sim_node *n)
     mu_term t = node_term(n->node);
     MU_INVARIANT(t < TERMS);
     if (truth.leader[t] != 0 && truth.leader[t] != n->i + 1) {
-        sim_violated(s, "election safety: term %llu, nodes %d and %d", (unsigned long long)t, truth.leader[t] - 1, n->i);
+        sim_violated(s, "election safety: term %llu, nodes %d and %d", (unsigned long long)t,
+                     truth.leader[t] - 1, n->i);
     }
     truth.leader[t] = n->i + 1;
     for (mu_index i = 1; i <= truth.highest; i++) {
@@ -80,7 +83,8 @@ void check_leader(struct sim *s, struct sim_node *n)
             continue;
         }
         if (i > wal_last(n->wal) || wal_term(n->wal, i) != truth.committed_term[i]) {
-            sim_violated(s, "leader completeness: node %d, term %llu, index %llu", n->i, (unsigned long long)t, (unsigned long long)i);
+            sim_violated(s, "leader completeness: node %d, term %llu, index %llu", n->i,
+                         (unsigned long long)t, (unsigned long long)i);
             return;
         }
     }
@@ -108,7 +112,8 @@ void check_commit(struct sim *s, struct sim_node *n)
             truth.highest = i > truth.highest ? i : truth.highest;
             s->stats->commits++;
         } else if (truth.committed_term[i] != t) {
-            sim_violated(s, "committed entries differ: node %d, index %llu", n->i, (unsigned long long)i);
+            sim_violated(s, "committed entries differ: node %d, index %llu", n->i,
+                         (unsigned long long)i);
         }
     }
     truth.commit_seen[n->i] = c;

@@ -43,11 +43,11 @@ struct sim_node {
     struct memdisk disk;
     mu_term term;
     mu_node_id vote;
-    struct sim_snapshot stored;  /* snapshot file */
+    struct sim_snapshot stored;   /* snapshot file */
     struct sim_snapshot received; /* file that came last */
-    struct sim_snapshot saved;   /* what the store held at its last sync */
+    struct sim_snapshot saved;    /* what the store held at its last sync */
     /* memory */
-    struct sim_snapshot state;   /* of the machine now */
+    struct sim_snapshot state; /* of the machine now */
     struct sim_snapshot incoming;
     int is_installing;
     uint64_t install_op, ops_taken, ops_done;

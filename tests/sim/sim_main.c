@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sim [-n voters] [-f first seed] [-c count] [-t fault ms] [-g guards off, bits of enum node_guard] [-S snapshots] [-F FIFO links]
- *     [-B figure-8 bias] [-V votes are lost] [-x fail must be found] : prints a line for each violation; exit 1 when one was found (with -x: none). */
+/* sim [-n voters] [-f first seed] [-c count] [-t fault ms] [-g guards off, bits of enum node_guard]
+ * [-S snapshots] [-F FIFO links]
+ *     [-B figure-8 bias] [-V votes are lost] [-x fail must be found] : prints a line for each
+ * violation; exit 1 when one was found (with -x: none). */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +20,8 @@ struct outcome {
     struct sim_stats stats;
 };
 
-/* A guard that is off may lead to an abort in our own invariants: that is a find, too. So each seed of a control runs in a child. */
+/* A guard that is off may lead to an abort in our own invariants: that is a find, too. So each seed
+ * of a control runs in a child. */
 static void run_child(const struct sim_options *o, struct outcome *out)
 {
     int fd[2];
@@ -71,18 +74,41 @@ int main(int argc, char **argv)
     int c, is_control = 0;
     while ((c = getopt(argc, argv, "n:f:c:t:g:SFBVMx")) != -1) {
         switch (c) {
-        case 'n': o.n = atoi(optarg); break;
-        case 'f': o.seed = strtoull(optarg, NULL, 0); break;
-        case 'c': count = strtoull(optarg, NULL, 0); break;
-        case 't': o.fault_ms = atoi(optarg); break;
-        case 'g': o.guards_off = (unsigned)strtoul(optarg, NULL, 0); break;
-        case 'S': o.has_snapshots = 1; break;
-        case 'F': o.is_fifo = 1; break;
-        case 'B': o.has_bias = 1; break;
-        case 'V': o.is_vote_lost = 1; break;
-        case 'M': o.has_members = 1; break;
-        case 'x': is_control = 1; break;
-        default: return 2;
+        case 'n':
+            o.n = atoi(optarg);
+            break;
+        case 'f':
+            o.seed = strtoull(optarg, NULL, 0);
+            break;
+        case 'c':
+            count = strtoull(optarg, NULL, 0);
+            break;
+        case 't':
+            o.fault_ms = atoi(optarg);
+            break;
+        case 'g':
+            o.guards_off = (unsigned)strtoul(optarg, NULL, 0);
+            break;
+        case 'S':
+            o.has_snapshots = 1;
+            break;
+        case 'F':
+            o.is_fifo = 1;
+            break;
+        case 'B':
+            o.has_bias = 1;
+            break;
+        case 'V':
+            o.is_vote_lost = 1;
+            break;
+        case 'M':
+            o.has_members = 1;
+            break;
+        case 'x':
+            is_control = 1;
+            break;
+        default:
+            return 2;
         }
     }
     struct sim_stats sum = {0};
@@ -100,9 +126,13 @@ int main(int argc, char **argv)
             fflush(stdout);
         }
     }
-    printf("%llu of %llu seeds bad; %llu ms; elections %llu commits %llu crashes %llu messages %llu steps %llu snapshots %llu installs %llu changes %llu\n",
-           (unsigned long long)bad, (unsigned long long)count, (unsigned long long)(clock_mono_ms() - t0), (unsigned long long)sum.elections,
-           (unsigned long long)sum.commits, (unsigned long long)sum.crashes, (unsigned long long)sum.messages, (unsigned long long)sum.steps,
-           (unsigned long long)sum.snapshots, (unsigned long long)sum.installs, (unsigned long long)sum.changes);
+    printf(
+        "%llu of %llu seeds bad; %llu ms; elections %llu commits %llu crashes %llu messages %llu steps %llu snapshots %llu installs %llu changes %llu\n",
+        (unsigned long long)bad, (unsigned long long)count,
+        (unsigned long long)(clock_mono_ms() - t0), (unsigned long long)sum.elections,
+        (unsigned long long)sum.commits, (unsigned long long)sum.crashes,
+        (unsigned long long)sum.messages, (unsigned long long)sum.steps,
+        (unsigned long long)sum.snapshots, (unsigned long long)sum.installs,
+        (unsigned long long)sum.changes);
     return is_control ? bad == 0 : bad != 0;
 }

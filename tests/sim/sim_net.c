@@ -25,7 +25,8 @@ static void post(struct sim *s, struct sim_message *m)
         *last = at;
     }
     m->refs++;
-    sim_push(s, (struct sim_event){.at = at, .kind = SIM_EVENT_MESSAGE, .node = m->to, .message = m});
+    sim_push(s,
+             (struct sim_event){.at = at, .kind = SIM_EVENT_MESSAGE, .node = m->to, .message = m});
 }
 
 static void transmit(struct sim *s, struct sim_message *m)
@@ -143,8 +144,10 @@ static void deliver_snapshot(struct sim *s, struct sim_node *n, struct sim_messa
     if (n->is_installing) {
         return; /* never a second one meanwhile */
     }
-    n->incoming = n->received = m->snapshot; /* the file is complete and synced before the engine hears of it */
-    struct node_base b = {.index = m->snapshot.index, .term = m->snapshot.term, .conf_index = m->snapshot.conf_index};
+    n->incoming = n->received =
+        m->snapshot; /* the file is complete and synced before the engine hears of it */
+    struct node_base b = {
+        .index = m->snapshot.index, .term = m->snapshot.term, .conf_index = m->snapshot.conf_index};
     b.conf = slice_of(m->snapshot.conf, m->snapshot.conf_len);
     node_install(n->node, s->nodes[m->from].id, m->m.term, &b, s->now + n->skew);
 }
@@ -159,7 +162,8 @@ void sim_deliver(struct sim *s, struct sim_message *m)
     if (m->is_snapshot) {
         deliver_snapshot(s, n, m);
     } else if (message_decode((uint8_t)m->m.type, buf_slice(&m->frame), &n->scratch, &x) != 0) {
-        sim_violated(s, "a message of node %d does not decode: type %d, %zu bytes", m->from, (int)m->m.type, m->frame.len);
+        sim_violated(s, "a message of node %d does not decode: type %d, %zu bytes", m->from,
+                     (int)m->m.type, m->frame.len);
     } else {
         node_receive(n->node, s->nodes[m->from].id, &x, s->now + n->skew);
     }

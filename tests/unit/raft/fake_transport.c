@@ -86,7 +86,8 @@ void fake_only(mu_node_id a, uint8_t type1, uint8_t type2)
 
 static int is_filtered(const struct frame *f)
 {
-    return only_of != 0 && (f->from == only_of || f->to == only_of) && f->type != only_types[0] && f->type != only_types[1];
+    return only_of != 0 && (f->from == only_of || f->to == only_of) && f->type != only_types[0] &&
+           f->type != only_types[1];
 }
 
 void fake_mend(void)

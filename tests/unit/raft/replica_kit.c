@@ -50,7 +50,9 @@ static void state_path(struct kit_node *n, char *out, size_t cap)
 static void on_position(void *arg, struct replica_position *out)
 {
     struct kit_node *n = arg;
-    *out = (struct replica_position){.index = n->state->index, .term = n->state->term, .conf_index = n->state->conf_index,
+    *out = (struct replica_position){.index = n->state->index,
+                                     .term = n->state->term,
+                                     .conf_index = n->state->conf_index,
                                      .conf = slice_of(n->state->conf, n->state->conf_len)};
 }
 
@@ -104,7 +106,8 @@ static void take_after(uv_work_t *w, int status)
     (void)status;
     if (n->is_up) {
         n->n_snapshots++;
-        replica_snapshot_done(n->replica, n->taking.path, 0, s->index, s->term, s->conf_index, slice_of(s->conf, s->conf_len));
+        replica_snapshot_done(n->replica, n->taking.path, 0, s->index, s->term, s->conf_index,
+                              slice_of(s->conf, s->conf_len));
     }
     mem_free(s);
     n->taking.state = NULL;
@@ -119,8 +122,9 @@ static void on_snapshot_begin(void *arg, const char *path)
     uv_queue_work(&n->kit->loop, &n->taking.work, take_work, take_after);
 }
 
-static int on_snapshot_check(void *arg, const char *path, mu_index *out_index, mu_term *out_term, mu_index *out_conf_index, uint8_t *out_conf,
-                             size_t *inout_conf_len, struct err *e)
+static int on_snapshot_check(void *arg, const char *path, mu_index *out_index, mu_term *out_term,
+                             mu_index *out_conf_index, uint8_t *out_conf, size_t *inout_conf_len,
+                             struct err *e)
 {
     struct kit_node *n = arg;
     struct kit_state *s = mem_alloc(state_size(n->kit));
@@ -303,7 +307,8 @@ static void on_beat(uv_timer_t *t)
     (void)t;
 }
 
-static void run_until(struct kit *k, int (*fn)(struct kit *k, void *arg), void *arg, int64_t ms, const char *what)
+static void run_until(struct kit *k, int (*fn)(struct kit *k, void *arg), void *arg, int64_t ms,
+                      const char *what)
 {
     int64_t end = clock_mono_ms() + ms;
     uv_timer_t beat;
@@ -391,9 +396,12 @@ static void on_proposed(struct replica_proposal *p, int code, struct slice resul
     c->result = result.len == 8 ? wire_get_u64(result.p) : 0;
 }
 
-static void propose(struct kit_node *n, struct kit_call *c, const char *text, int64_t wait_ms, int is_local_only)
+static void propose(struct kit_node *n, struct kit_call *c, const char *text, int64_t wait_ms,
+                    int is_local_only)
 {
-    *c = (struct kit_call){.p = {.done = on_proposed, .deadline_at = clock_mono_ms() + wait_ms, .is_local_only = is_local_only}};
+    *c = (struct kit_call){.p = {.done = on_proposed,
+                                 .deadline_at = clock_mono_ms() + wait_ms,
+                                 .is_local_only = is_local_only}};
     c->p.len = strlen(text) + 1;
     c->p.data = mem_dup(text, c->p.len);
     replica_propose(n->replica, &c->p);
@@ -420,7 +428,9 @@ static void on_read(struct replica_read *rd, int code)
 
 void kit_read(struct kit_node *n, struct kit_call *c, int is_leader_only, int64_t wait_ms)
 {
-    *c = (struct kit_call){.rd = {.done = on_read, .is_leader_only = is_leader_only, .deadline_at = clock_mono_ms() + wait_ms}};
+    *c = (struct kit_call){.rd = {.done = on_read,
+                                  .is_leader_only = is_leader_only,
+                                  .deadline_at = clock_mono_ms() + wait_ms}};
     replica_read(n->replica, &c->rd);
     assert_false(c->is_done);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Replicas with a small state machine in one process and on one loop: a register machine that remembers a chained hash of what it applied.
- * Its state is a file beside the log, so that a restart finds it; snapshots are that file. */
+/* Replicas with a small state machine in one process and on one loop: a register machine that
+ * remembers a chained hash of what it applied. Its state is a file beside the log, so that a
+ * restart finds it; snapshots are that file. */
 #pragma once
 
 #include <uv.h>
@@ -23,7 +24,7 @@ struct kit_node {
         uint32_t conf_len;
         uint8_t conf[1024];
         uint8_t padding[]; /* makes a snapshot long enough for several chunks */
-    } *state;
+    } * state;
     uint64_t result_of[8192]; /* n_commands after the command at index & 8191 */
     enum replica_role role;
     mu_node_id leader;
@@ -31,7 +32,12 @@ struct kit_node {
     mu_index loaded; /* index of the newest snapshot loaded */
     int n_snapshots, n_loads, is_disk_full, n_messages;
     char last_message[64];
-    struct { uv_work_t work; char path[320]; struct kit_state *state; int code; } taking;
+    struct {
+        uv_work_t work;
+        char path[320];
+        struct kit_state *state;
+        int code;
+    } taking;
 };
 
 struct kit {
@@ -47,12 +53,12 @@ struct kit {
 void kit_open(struct kit *k, int n);
 void kit_close(struct kit *k);
 void kit_start(struct kit *k, int i);
-void kit_join(struct kit *k, int i);  /* starts empty */
-void kit_stop(struct kit *k, int i);  /* orderly; on disk all is kept */
+void kit_join(struct kit *k, int i); /* starts empty */
+void kit_stop(struct kit *k, int i); /* orderly; on disk all is kept */
 /* Runs the loop until fn gives 1; fails the test after ms. */
 void kit_until(struct kit *k, int (*fn)(struct kit *k), int64_t ms, const char *what);
 void kit_run(struct kit *k, int64_t ms);
-struct kit_node *kit_leader(struct kit *k);   /* ready, or NULL */
+struct kit_node *kit_leader(struct kit *k); /* ready, or NULL */
 struct kit_node *kit_wait_leader(struct kit *k);
 struct kit_node *kit_follower(struct kit *k); /* one that is up and follows */
 

@@ -18,7 +18,8 @@ static struct conf three(void)
 {
     struct conf c = {.n = 3};
     for (int i = 0; i < 3; i++) {
-        snprintf(c.members[i].name, sizeof(c.members[i].name), "n@%d", i + 1); /* a name may hold an '@' */
+        snprintf(c.members[i].name, sizeof(c.members[i].name), "n@%d",
+                 i + 1); /* a name may hold an '@' */
         snprintf(c.members[i].address, sizeof(c.members[i].address), "[::1]:%d", 8300 + i);
         c.members[i].id = replica_id_of(c.members[i].name);
         c.members[i].is_voter = i < 2;
@@ -47,24 +48,34 @@ static void test_round_trips(void **state)
 {
     struct message o;
     (void)state;
-    struct message vote = {.type = MESSAGE_VOTE, .term = 7, .vote = {.last = 12, .last_term = 6, .is_pre = 1}};
+    struct message vote = {
+        .type = MESSAGE_VOTE, .term = 7, .vote = {.last = 12, .last_term = 6, .is_pre = 1}};
     round_trip(&vote, (struct slice){0}, &o);
     assert_int_equal(o.vote.last, 12);
     assert_true(o.vote.is_pre && !o.vote.is_disrupt);
-    struct message result = {.type = MESSAGE_VOTE_RESULT, .term = 7, .vote_result = {.is_granted = 1}};
+    struct message result = {
+        .type = MESSAGE_VOTE_RESULT, .term = 7, .vote_result = {.is_granted = 1}};
     round_trip(&result, (struct slice){0}, &o);
     assert_true(o.vote_result.is_granted && !o.vote_result.is_pre);
-    struct message ack = {.type = MESSAGE_APPEND_RESULT, .term = 3, .append_result = {.rejected = 9, .last = 4}};
+    struct message ack = {
+        .type = MESSAGE_APPEND_RESULT, .term = 3, .append_result = {.rejected = 9, .last = 4}};
     round_trip(&ack, (struct slice){0}, &o);
     assert_int_equal(o.append_result.rejected, 9);
-    struct message rd = {.type = MESSAGE_READ_INDEX_RESULT, .term = 3, .read_index_result = {.seq = 1, .index = 2, .code = MU_E_NOT_LEADER}};
+    struct message rd = {.type = MESSAGE_READ_INDEX_RESULT,
+                         .term = 3,
+                         .read_index_result = {.seq = 1, .index = 2, .code = MU_E_NOT_LEADER}};
     round_trip(&rd, (struct slice){0}, &o);
     assert_int_equal(o.read_index_result.code, MU_E_NOT_LEADER);
-    struct message begin = {.type = MESSAGE_SNAPSHOT_BEGIN, .term = 5,
-                            .snapshot_begin = {.id = 77, .index = 1000, .index_term = 4, .size = 1 << 30, .is_rejoin = 1}};
+    struct message begin = {
+        .type = MESSAGE_SNAPSHOT_BEGIN,
+        .term = 5,
+        .snapshot_begin = {
+            .id = 77, .index = 1000, .index_term = 4, .size = 1 << 30, .is_rejoin = 1}};
     round_trip(&begin, (struct slice){0}, &o);
     assert_int_equal(o.snapshot_begin.size, 1 << 30);
-    struct message chunk = {.type = MESSAGE_SNAPSHOT_CHUNK, .term = 5, .snapshot_chunk = {.id = 77, .offset = 9, .crc = 5}};
+    struct message chunk = {.type = MESSAGE_SNAPSHOT_CHUNK,
+                            .term = 5,
+                            .snapshot_chunk = {.id = 77, .offset = 9, .crc = 5}};
     round_trip(&chunk, SLICE_LIT("data"), &o);
     assert_true(slice_eq(o.snapshot_chunk.data, SLICE_LIT("data")));
 }
@@ -90,9 +101,13 @@ static void test_append(void **state)
     buf_init(&conf);
     buf_init(&tail);
     conf_encode(&conf, &c);
-    struct wal_entry e[3] = {{2, WAL_COMMAND, SLICE_LIT("one")}, {2, WAL_CHANGE, buf_slice(&conf)}, {3, WAL_BARRIER, {0}}};
+    struct wal_entry e[3] = {{2, WAL_COMMAND, SLICE_LIT("one")},
+                             {2, WAL_CHANGE, buf_slice(&conf)},
+                             {3, WAL_BARRIER, {0}}};
     put_entries(&tail, e, 3);
-    struct message m = {.type = MESSAGE_APPEND, .term = 3, .append = {.prev = 10, .prev_term = 2, .commit = 8, .n = 3}};
+    struct message m = {.type = MESSAGE_APPEND,
+                        .term = 3,
+                        .append = {.prev = 10, .prev_term = 2, .commit = 8, .n = 3}};
     round_trip(&m, buf_slice(&tail), &o);
     assert_int_equal(o.append.n, 3);
     assert_true(slice_eq(o.append.entries[1].data, buf_slice(&conf)));
@@ -113,7 +128,11 @@ static int decodes(uint8_t type, struct slice s)
 /* What the engine must never see. */
 static void test_append_refused(void **state)
 {
-    static const struct { mu_term term, prev_term, entry_term; mu_index prev; uint8_t kind; } bad[] = {
+    static const struct {
+        mu_term term, prev_term, entry_term;
+        mu_index prev;
+        uint8_t kind;
+    } bad[] = {
         {3, 2, 4, 10, WAL_COMMAND}, /* an entry of a term after the sender's */
         {3, 2, 1, 10, WAL_COMMAND}, /* terms fall */
         {3, 0, 0, 0, WAL_COMMAND},  /* no term */
@@ -126,7 +145,9 @@ static void test_append_refused(void **state)
     (void)state;
     for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
         struct wal_entry e = {bad[i].entry_term, (enum wal_kind)bad[i].kind, SLICE_LIT("12345678")};
-        struct message m = {.type = MESSAGE_APPEND, .term = bad[i].term, .append = {.prev = bad[i].prev, .prev_term = bad[i].prev_term, .n = 1}};
+        struct message m = {.type = MESSAGE_APPEND,
+                            .term = bad[i].term,
+                            .append = {.prev = bad[i].prev, .prev_term = bad[i].prev_term, .n = 1}};
         uint8_t head[MESSAGE_HEAD_MAX];
         struct buf b;
         buf_init(&b);
@@ -139,11 +160,14 @@ static void test_append_refused(void **state)
     }
 }
 
-/* Any cut and any length out of proportion is refused, without reading or taking memory beyond the frame. */
+/* Any cut and any length out of proportion is refused, without reading or taking memory beyond the
+ * frame. */
 static void test_cut_anywhere(void **state)
 {
-    struct wal_entry e[2] = {{2, WAL_COMMAND, SLICE_LIT("one")}, {2, WAL_COMMAND, SLICE_LIT("second")}};
-    struct message m = {.type = MESSAGE_APPEND, .term = 3, .append = {.prev = 10, .prev_term = 2, .n = 2}};
+    struct wal_entry e[2] = {{2, WAL_COMMAND, SLICE_LIT("one")},
+                             {2, WAL_COMMAND, SLICE_LIT("second")}};
+    struct message m = {
+        .type = MESSAGE_APPEND, .term = 3, .append = {.prev = 10, .prev_term = 2, .n = 2}};
     uint8_t head[MESSAGE_HEAD_MAX];
     struct buf b;
     (void)state;
@@ -170,7 +194,8 @@ static void test_cut_anywhere(void **state)
 static void test_items(void **state)
 {
     struct message_forward_item f = {.seq = 5, .wait_ms = 1000, .data = SLICE_LIT("command")}, f2;
-    struct message_result_item r = {.seq = 6, .code = MU_E_OVERLOADED, .data = SLICE_LIT("res")}, r2;
+    struct message_result_item r = {.seq = 6, .code = MU_E_OVERLOADED, .data = SLICE_LIT("res")},
+                               r2;
     struct message o;
     struct buf b;
     (void)state;
@@ -180,7 +205,8 @@ static void test_items(void **state)
     struct message m = {.type = MESSAGE_FORWARD, .term = 1, .forward = {.run = 9, .n = 2}};
     round_trip(&m, buf_slice(&b), &o);
     struct slice items = o.forward.items;
-    assert_true(message_next_forward(&items, &f2) && message_next_forward(&items, &f2) && !message_next_forward(&items, &f2));
+    assert_true(message_next_forward(&items, &f2) && message_next_forward(&items, &f2) &&
+                !message_next_forward(&items, &f2));
     assert_true(slice_eq(f2.data, f.data));
     buf_clear(&b);
     message_put_result(&b, &r);
@@ -213,7 +239,8 @@ static void test_conf(void **state)
     assert_string_equal(back.members[1].name, "n@2");
     assert_string_equal(back.members[1].address, "[::1]:8301");
     assert_int_equal(conf_voters(&back), 2);
-    for (size_t i = 0; i < b.len; i++) { /* cut, and each byte changed: refused or different, never a crash */
+    for (size_t i = 0; i < b.len;
+         i++) { /* cut, and each byte changed: refused or different, never a crash */
         uint8_t *exact = mem_dup(b.p, i);
         assert_int_not_equal(conf_decode(slice_of(exact, i), &back), 0);
         mem_free(exact);
@@ -231,8 +258,9 @@ static void test_conf(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips), cmocka_unit_test(test_append), cmocka_unit_test(test_append_refused),
-        cmocka_unit_test(test_cut_anywhere), cmocka_unit_test(test_items), cmocka_unit_test(test_conf),
+        cmocka_unit_test(test_round_trips),    cmocka_unit_test(test_append),
+        cmocka_unit_test(test_append_refused), cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_items),          cmocka_unit_test(test_conf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,7 +70,8 @@ static void test_replicates(void **state)
     kit_close(&k);
 }
 
-/* A leader that is gone: another one leads within a second, with all that was acknowledged; the old one comes back as follower. */
+/* A leader that is gone: another one leads within a second, with all that was acknowledged; the old
+ * one comes back as follower. */
 static void test_fail_over(void **state)
 {
     struct kit k;
@@ -133,7 +134,8 @@ static void test_reads(void **state)
     kit_close(&k);
 }
 
-/* Without a majority: writes and reads end at their deadlines with what is known, and a later majority goes on. */
+/* Without a majority: writes and reads end at their deadlines with what is known, and a later
+ * majority goes on. */
 static void test_minority(void **state)
 {
     struct kit k;
@@ -235,7 +237,8 @@ static void test_overload(void **state)
     kit_close(&k);
 }
 
-/* A store that is full for a while: what is committed waits, and is applied once when there is room. */
+/* A store that is full for a while: what is committed waits, and is applied once when there is
+ * room. */
 static void test_store_full(void **state)
 {
     struct kit k;
@@ -257,14 +260,10 @@ static void test_store_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_single),
-        cmocka_unit_test(test_replicates),
-        cmocka_unit_test(test_fail_over),
-        cmocka_unit_test(test_restart_all),
-        cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_minority),
-        cmocka_unit_test(test_transfer),
-        cmocka_unit_test(test_overload),
+        cmocka_unit_test(test_single),     cmocka_unit_test(test_replicates),
+        cmocka_unit_test(test_fail_over),  cmocka_unit_test(test_restart_all),
+        cmocka_unit_test(test_reads),      cmocka_unit_test(test_minority),
+        cmocka_unit_test(test_transfer),   cmocka_unit_test(test_overload),
         cmocka_unit_test(test_store_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Links that go silent: what a leader without followers may say, and what becomes of what it had taken. */
+/* Links that go silent: what a leader without followers may say, and what becomes of what it had
+ * taken. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -50,7 +51,8 @@ static void start_cut(struct kit *k)
     kit_wait_equal(k);
 }
 
-/* Reads asked of a leader that is cut off never succeed: others may have written since. Repeated, as much depends on timing. */
+/* Reads asked of a leader that is cut off never succeed: others may have written since. Repeated,
+ * as much depends on timing. */
 static void test_no_stale_read(void **state)
 {
     struct kit k;
@@ -87,8 +89,8 @@ static int leads_first(struct kit *k)
     return kit_leader(k) == &k->nodes[0];
 }
 
-/* The same, when the question of the old leader still reaches the others: they have moved on, and do not confirm it. Node 0 is slow to notice
- * that it is alone, so it believes long enough. */
+/* The same, when the question of the old leader still reaches the others: they have moved on, and
+ * do not confirm it. Node 0 is slow to notice that it is alone, so it believes long enough. */
 static void test_no_confirmation_for_an_old_leader(void **state)
 {
     struct kit k;
@@ -118,7 +120,8 @@ static void test_no_confirmation_for_an_old_leader(void **state)
     kit_close(&k);
 }
 
-/* What a cut-off leader had taken and another leader overwrote is told as certainly not applied; what nobody decided as unknown. */
+/* What a cut-off leader had taken and another leader overwrote is told as certainly not applied;
+ * what nobody decided as unknown. */
 static void test_overwritten_is_certain(void **state)
 {
     struct kit k;
@@ -141,7 +144,8 @@ static void test_overwritten_is_certain(void **state)
     kit_close(&k);
 }
 
-/* A session to the leader that breaks while a proposal is out: nobody knows, and it is not sent twice. */
+/* A session to the leader that breaks while a proposal is out: nobody knows, and it is not sent
+ * twice. */
 static void test_broken_forward_is_unknown(void **state)
 {
     struct kit k;
@@ -183,14 +187,16 @@ static void test_waits_for_a_leader(void **state)
     kit_close(&k);
 }
 
-/* Heard by one and hearing the other: a node that only half hears does not keep the others from their leader. */
+/* Heard by one and hearing the other: a node that only half hears does not keep the others from
+ * their leader. */
 static void test_one_way_cut(void **state)
 {
     struct kit k;
     (void)state;
     start_cut(&k);
     struct kit_node *f = kit_follower(&k);
-    fake_cut(replica_id_of(old_leader->name), replica_id_of(f->name), 1); /* it does not hear the leader */
+    fake_cut(replica_id_of(old_leader->name), replica_id_of(f->name),
+             1); /* it does not hear the leader */
     kit_run(&k, 1500);
     struct kit_node *l = kit_wait_leader(&k);
     uint64_t before = 0;
@@ -232,10 +238,13 @@ static void test_prompt_followers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_stale_read), cmocka_unit_test(test_no_confirmation_for_an_old_leader),
+        cmocka_unit_test(test_no_stale_read),
+        cmocka_unit_test(test_no_confirmation_for_an_old_leader),
         cmocka_unit_test(test_overwritten_is_certain),
-        cmocka_unit_test(test_broken_forward_is_unknown), cmocka_unit_test(test_waits_for_a_leader),
-        cmocka_unit_test(test_one_way_cut),        cmocka_unit_test(test_prompt_followers),
+        cmocka_unit_test(test_broken_forward_is_unknown),
+        cmocka_unit_test(test_waits_for_a_leader),
+        cmocka_unit_test(test_one_way_cut),
+        cmocka_unit_test(test_prompt_followers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,7 +100,8 @@ static void spoil_log(struct kit_node *n, double where)
     char name[256] = "";
     assert_non_null(d);
     while ((e = readdir(d)) != NULL) { /* the oldest segment */
-        if (e->d_name[0] != '.' && strstr(e->d_name, "spare") == NULL && (name[0] == 0 || strcmp(e->d_name, name) < 0)) {
+        if (e->d_name[0] != '.' && strstr(e->d_name, "spare") == NULL &&
+            (name[0] == 0 || strcmp(e->d_name, name) < 0)) {
             snprintf(name, sizeof(name), "%s", e->d_name);
         }
     }
@@ -310,7 +311,8 @@ static void test_members_refused(void **state)
     kit_until(&k, has_ended, 5000, "the removal");
     kit_stop(&k, f->i);
     f = kit_follower(&k);
-    assert_int_equal(remove_member(&k, l, replica_id_of(f->name)), MU_E_CONFLICT); /* two to one: never */
+    assert_int_equal(remove_member(&k, l, replica_id_of(f->name)),
+                     MU_E_CONFLICT); /* two to one: never */
     assert_int_equal(kit_put(&k, l, "two."), 0);
     kit_close(&k);
 }
