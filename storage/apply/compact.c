@@ -9,7 +9,7 @@
  * command. */
 #include "storage/apply/apply_impl.h"
 
-enum { WORK_MAX = 2000 };     /* rows and versions looked at by one command: a few milliseconds */
+enum { WORK_MAX = 1000 };     /* rows and versions looked at by one command: a few milliseconds */
 enum { PIECES_PER_WORK = 2 }; /* of a large row that are taken away for the price of one */
 
 static void raise_compacted(struct apply *a, enum meta_slot slot, mu_rev to)

@@ -78,7 +78,7 @@ uint64_t kit_below(uint64_t *state, uint64_t n);
 /* Some command, the same for the same seed: few names, so that commands meet. Borrows from `text`.
  */
 struct kit_text {
-    char key[16], service[16], id[16], content[4096];
+    char key[16], service[16], id[16], content[16384];
 };
 void kit_random_command(uint64_t *seed, struct kit_text *text, struct command *c);
 /* Every table of two stores holds the same. */

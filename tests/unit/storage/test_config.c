@@ -130,6 +130,68 @@ static void test_large_rows(void **state)
     kit_fini(&k);
 }
 
+/* Around the size where a row no longer fits a page, with short and long keys: whole, the right
+ * bytes in the right order. */
+static void test_rows_in_pieces(void **state)
+{
+    struct kit k;
+    static char text[20001], key[KEY_CONFIG_MAX + 1];
+    static const size_t keys[] = {1, 300, 3000, 3500, 4096};
+    uint64_t seed = 3;
+    (void)state;
+    kit_init(&k);
+    for (size_t i = 0; i < N_ELEMENTS(keys); i++) {
+        memset(key, 'k', keys[i]);
+        key[keys[i]] = 0;
+        for (size_t len = 1;
+             len<sizeof(text) - 1; len += len> 3300 && len < 4200 && i < 2 ? 7 : 397) {
+            for (size_t at = 0; at < len; at++) {
+                text[at] = (char)('a' + kit_below(&seed, 26));
+            }
+            text[len] = 0;
+            assert_int_equal(0, kit_put(&k, key, text).code);
+            assert_int_equal(0, kit_read(&k, key, 0, text));
+            mu_rev last = k.changes.items[0].rev;
+            assert_int_equal(0, kit_read(&k, key, last, text));
+        }
+    }
+    kit_check(&k);
+    kit_fini(&k);
+}
+
+static void test_head_without_content(void **state)
+{
+    struct kit k;
+    struct config_row row;
+    struct config_name small = kit_config_name("small"), large = kit_config_name("large");
+    static char text[70001];
+    (void)state;
+    kit_init(&k);
+    memset(text, 'x', sizeof(text) - 1);
+    kit_put(&k, "small", "1");
+    kit_put(&k, "large", text);
+    struct view *v = view_open(k.store);
+    assert_int_equal(0, view_config_head(v, &small, 0, &row));
+    assert_true(slice_eq(row.content, LIT("1")));
+    assert_int_equal(0, view_config_head(v, &large, 0, &row));
+    assert_true(row.content.p == NULL && row.content.len == 70000 &&
+                slice_eq(row.content_type, LIT("text/plain")));
+    assert_true(row.meta.mod_rev == 2);
+    assert_int_equal(0, view_config(v, &large, 0, &row));
+    assert_true(row.content.len == 70000 && row.content.p[69999] == 'x');
+    view_close(v);
+    /* what stands before the content is too long for the head: then all of it is put together */
+    struct command c = {.type = CMD_CONFIG_PUT};
+    c.u.config_put = (struct cmd_config_put){
+        .name = large, .description = slice_of(text, 60000), .content = LIT("2")};
+    assert_int_equal(0, kit_apply(&k, &c).code);
+    v = view_open(k.store);
+    assert_int_equal(0, view_config_head(v, &large, 0, &row));
+    assert_true(row.description.len == 60000 && slice_eq(row.content, LIT("2")));
+    view_close(v);
+    kit_fini(&k);
+}
+
 static void test_long_keys(void **state)
 {
     struct kit k;
@@ -181,6 +243,8 @@ int main(void)
         cmocka_unit_test(test_compare_and_set),
         cmocka_unit_test(test_delete_compares_too),
         cmocka_unit_test(test_large_rows),
+        cmocka_unit_test(test_rows_in_pieces),
+        cmocka_unit_test(test_head_without_content),
         cmocka_unit_test(test_long_keys),
         cmocka_unit_test(test_changes_name_the_row),
     };

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/wire.h"
+#include "storage/event.h"
 #include "storage/snapshot/format.h"
 #include "storage/store_impl.h"
 
@@ -302,6 +303,57 @@ static void test_forged_keys_are_refused(void **state)
         (table), (key), sizeof(key) - 1, (value), sizeof(value) - 1 \
     }
 
+/* An event of a row of 10,000 bytes, and pieces as told: number and length of each. */
+static int load_pieces(struct kit *k, const size_t (*pieces)[2], size_t n)
+{
+    static uint8_t zeros[EVENT_PAGE + 1];
+    static char keys[4][EVENT_PIECE_KEY_SIZE];
+    struct config_row config = {.meta = {.create_rev = 1, .mod_rev = 1, .version = 1}};
+    struct buf row, value;
+    struct forged rows[5];
+    buf_init(&row);
+    buf_init(&value);
+    config.content = slice_of(zeros, EVENT_PAGE);
+    config_row_encode(&row, &config);
+    wire_put_u32(&value, 8 | 0x80000000U);
+    buf_append(&value, "Cn\0g\0key", 8);
+    wire_put_u32(&value, 10000);
+    buf_append(&value, row.p, EVENT_PAGE - 16);
+    rows[0] = (struct forged){DB_EVENTS, "\0\0\0\0\0\0\0\1\0\0\0\0", 12, (const char *)value.p,
+                              value.len};
+    for (size_t i = 0; i < n; i++) {
+        (void)event_piece_key((uint8_t *)keys[i], 1, 0, (uint32_t)pieces[i][0]);
+        rows[i + 1] = (struct forged){DB_PIECES, keys[i], EVENT_PIECE_KEY_SIZE, (const char *)zeros,
+                                      pieces[i][1]};
+    }
+    int rc = load_forged(k, rows, n + 1);
+    buf_fini(&row);
+    buf_fini(&value);
+    return rc;
+}
+
+static void test_forged_pieces_are_refused(void **state)
+{
+    struct kit k;
+    const size_t rest = 10000 - (EVENT_PAGE - 16) - EVENT_PAGE;
+    const size_t right[][2] = {{0, EVENT_PAGE}, {1, rest}};
+    const size_t one_too_many[][2] = {{0, EVENT_PAGE}, {1, rest}, {2, 5}};
+    const size_t too_short[][2] = {{0, EVENT_PAGE - 1}, {1, rest}};
+    const size_t too_long[][2] = {{0, EVENT_PAGE + 1}, {1, rest}};
+    const size_t empty[][2] = {{0, EVENT_PAGE}, {1, 0}};
+    (void)state;
+    kit_init(&k);
+    assert_int_equal(0, load_pieces(&k, right, 2));
+    assert_int_equal(MU_E_CORRUPT, load_pieces(&k, right, 1));
+    assert_int_equal(MU_E_CORRUPT, load_pieces(&k, right, 0));
+    assert_int_equal(MU_E_CORRUPT, load_pieces(&k, right + 1, 1));
+    assert_int_equal(MU_E_CORRUPT, load_pieces(&k, one_too_many, 3));
+    assert_int_equal(MU_E_CORRUPT, load_pieces(&k, too_short, 2));
+    assert_int_equal(MU_E_CORRUPT, load_pieces(&k, too_long, 2));
+    assert_int_equal(MU_E_CORRUPT, load_pieces(&k, empty, 2));
+    kit_fini(&k);
+}
+
 static void test_forged_records_are_refused(void **state)
 {
     struct kit k;
@@ -422,7 +474,7 @@ static void test_readers_survive_a_load(void **state)
     for (size_t i = 0; i < N_ELEMENTS(threads); i++) {
         assert_int_equal(0, pthread_create(&threads[i], NULL, read_in_thread, &j));
     }
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 5; i++) {
         fill(&k, 50, 50);
         load_ok(&k, j.path);
     }
@@ -476,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_every_byte_counts),
         cmocka_unit_test(test_a_bad_file_changes_nothing),
         cmocka_unit_test(test_forged_keys_are_refused),
+        cmocka_unit_test(test_forged_pieces_are_refused),
         cmocka_unit_test(test_forged_records_are_refused),
         cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_consistent_while_applying),
