@@ -397,6 +397,21 @@ void http_conn_input(struct http_conn *c, struct slice bytes)
     settle(c);
 }
 
+size_t http_conn_read_max(const struct http_conn *c)
+{
+    switch ((enum conn_state)c->state) {
+    case CONN_BODY:
+    case CONN_CLOSING:
+        return HTTP_READ_BODY;
+    case CONN_ANSWER:
+        return HTTP_READ_BEHIND;
+    case CONN_HEAD:
+    case CONN_TRAILER:
+        break;
+    }
+    return HTTP_READ_HEAD;
+}
+
 /* Tell the handler that the answer is no longer wanted, once. */
 static void tell_abort(struct http_conn *c)
 {

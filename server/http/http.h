@@ -165,6 +165,8 @@ struct http_conn *http_conn_new(struct http_local *l, const struct http_conn_ops
                                 const char *peer, int is_tls);
 /* Takes what it can; keeps a copy of an incomplete rest. */
 void http_conn_input(struct http_conn *c, struct slice bytes);
+/* How much to read at most for the next http_conn_input: this bounds what a connection holds. */
+size_t http_conn_read_max(const struct http_conn *c);
 void http_conn_eof(struct http_conn *c);     /* the peer will send no more; it may still read */
 void http_conn_drained(struct http_conn *c); /* the write queue is empty */
 void http_conn_timeout(struct http_conn *c);

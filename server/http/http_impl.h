@@ -13,6 +13,9 @@ enum {
     HTTP_ERR_TEXT_MAX = 512,
     HTTP_REST_MAX =
         16 * 1024, /* input held behind a request in progress before reading is paused */
+    HTTP_READ_HEAD = 16 * 1024,  /* one read while a head is awaited: pipelined input is held */
+    HTTP_READ_BODY = 64 * 1024,  /* body bytes go where they belong at once */
+    HTTP_READ_BEHIND = 4 * 1024, /* behind a request in progress all input is held */
     HTTP_DISCARD_MAX =
         64 * 1024, /* body of a refused request that is read over to keep the connection */
     HTTP_BODY_FIRST =

@@ -465,7 +465,9 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *out)
 {
     struct net_conn *c = h->data;
     (void)suggested;
-    *out = uv_buf_init((char *)c->w->read_bytes, NET_READ_BYTES);
+    size_t len = c->http != NULL ? http_conn_read_max(c->http) : NET_READ_BYTES;
+    *out = uv_buf_init((char *)c->w->read_bytes,
+                       (unsigned)(len < NET_READ_BYTES ? len : NET_READ_BYTES));
 }
 
 static void on_end_of_input(struct net_conn *c, ssize_t why)

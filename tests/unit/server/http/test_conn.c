@@ -223,6 +223,18 @@ static void input_behind_a_held_request_is_bounded(void **state)
     assert_int_equal(w->io.n_closed, 1);
 }
 
+static void reads_are_small_while_input_is_held(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(http_conn_read_max(w->io.conn), 16 * 1024);
+    sans_io_text(&w->io, "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n");
+    assert_int_equal(http_conn_read_max(w->io.conn), 64 * 1024);
+    sans_io_text(&w->io, "ab" GET("/hold"));
+    assert_int_equal(http_conn_read_max(w->io.conn), 4 * 1024);
+    answer(w, 0, "x");
+    assert_int_equal(http_conn_read_max(w->io.conn), 16 * 1024);
+}
+
 static void unread_answers_hold_the_next_request_back(void **state)
 {
     struct world *w = *state;
@@ -589,6 +601,7 @@ int main(void)
         T(answers_come_in_order),
         T(elapsed_time_is_told),
         T(input_behind_a_held_request_is_bounded),
+        T(reads_are_small_while_input_is_held),
         T(unread_answers_hold_the_next_request_back),
         T(idle_connections_are_closed),
         T(a_slow_head_is_408),
