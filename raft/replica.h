@@ -7,12 +7,11 @@
  * other room. */
 #pragma once
 
-#include <uv.h>
-
 #include "base/disk.h"
 #include "base/err.h"
 
 struct replica;
+struct uv_loop_s;
 struct tls_config; /* raft/transport.h */
 
 enum { REPLICA_MEMBERS_MAX = 9, REPLICA_NAME_MAX = 63, REPLICA_ADDRESS_MAX = 255 };
@@ -25,7 +24,7 @@ struct replica_member {
 };
 
 struct replica_options {
-    uv_loop_t *loop;
+    struct uv_loop_s *loop;  /* uv_loop_t */
     struct disk *disk;       /* the data directory; log/, vote and snapshots/ below it are ours */
     const char *data_dir;    /* the same, absolute */
     const char *name;        /* this node's */

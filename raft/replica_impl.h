@@ -7,6 +7,8 @@
  * log to the writer, committed entries to the machine, reads, hints, results. */
 #pragma once
 
+#include <uv.h>
+
 #include "base/buf.h"
 #include "raft/node.h"
 #include "raft/transport.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a restored snapshot needs around it before the first start: a log that begins behind it, and its term as the saved one. */
+/* What a restored snapshot needs around it before the first start: a log that begins behind it, and
+ * its term as the saved one. */
 #include <stdlib.h>
 
 #include "raft/conf.h"
@@ -41,9 +42,11 @@ static int seed_vote(struct disk *d, mu_term term, struct err *e)
     return rc;
 }
 
-int replica_seed(struct disk *d, uint64_t segment_bytes, mu_index index, mu_term term, struct err *e)
+int replica_seed(struct disk *d, uint64_t segment_bytes, mu_index index, mu_term term,
+                 struct err *e)
 {
-    struct wal_options o = {.disk = d, .dir = "log", .segment_bytes = segment_bytes, .cache_bytes = 1 << 20};
+    struct wal_options o = {
+        .disk = d, .dir = "log", .segment_bytes = segment_bytes, .cache_bytes = 1 << 20};
     struct wal_info info;
     struct wal *w;
     struct wal_op *op;

@@ -23,7 +23,8 @@ static int make_path(const char *path, struct err *e)
     char part[4096];
     size_t n = strlen(path);
     if (n == 0 || n >= sizeof(part)) {
-        return err_set(e, MU_E_BAD_REQUEST, "the data directory's path must have 1 to %zu bytes", sizeof(part) - 1);
+        return err_set(e, MU_E_BAD_REQUEST, "the data directory's path must have 1 to %zu bytes",
+                       sizeof(part) - 1);
     }
     for (size_t i = 1; i <= n; i++) {
         if (path[i] == '/' || path[i] == '\0') {
@@ -47,11 +48,14 @@ static int check_mode(const char *path, struct err *e)
         return err_set(e, MU_E_BAD_REQUEST, "%s is not a directory", path);
     }
     if (st.st_uid != geteuid()) {
-        return err_set(e, MU_E_BAD_REQUEST, "%s belongs to user %u, not to the user that runs musterd (%u)", path, st.st_uid, geteuid());
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "%s belongs to user %u, not to the user that runs musterd (%u)", path,
+                       st.st_uid, geteuid());
     }
     if ((st.st_mode & 077) != 0) {
-        return err_set(e, MU_E_BAD_REQUEST, "%s is open to others (mode %04o); it must be 0700: chmod 700 %s", path, st.st_mode & 07777,
-                       path);
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "%s is open to others (mode %04o); it must be 0700: chmod 700 %s", path,
+                       st.st_mode & 07777, path);
     }
     return 0;
 }
@@ -77,7 +81,8 @@ static int take_lock(struct datadir *d, struct err *e)
     other[n > 0 ? strcspn(other, "\n") : 0] = '\0';
     close(d->lock_fd);
     d->lock_fd = -1;
-    return err_set(e, MU_E_CONFLICT, "%s is in use by process %s", d->path, other[0] != '\0' ? other : "(unknown)");
+    return err_set(e, MU_E_CONFLICT, "%s is in use by process %s", d->path,
+                   other[0] != '\0' ? other : "(unknown)");
 }
 
 static int is_empty(const char *path)
@@ -86,8 +91,8 @@ static int is_empty(const char *path)
     DIR *dir = opendir(path);
     struct dirent *x;
     while (dir != NULL && (x = readdir(dir)) != NULL) {
-        n += strcmp(x->d_name, ".") != 0 && strcmp(x->d_name, "..") != 0 && strcmp(x->d_name, "LOCK") != 0 &&
-             strcmp(x->d_name, "lost+found") != 0;
+        n += strcmp(x->d_name, ".") != 0 && strcmp(x->d_name, "..") != 0 &&
+             strcmp(x->d_name, "LOCK") != 0 && strcmp(x->d_name, "lost+found") != 0;
     }
     if (dir != NULL) {
         closedir(dir);
@@ -104,20 +109,28 @@ static int check_mark(struct datadir *d, const char *node_name, struct err *e)
     FILE *f = fopen(path, "re");
     if (f == NULL) {
         d->is_fresh = is_empty(d->path);
-        return d->is_fresh ? 0
-                           : err_set(e, MU_E_BAD_REQUEST, "%s is not empty and not a muster data directory; choose another", d->path);
+        return d->is_fresh
+                   ? 0
+                   : err_set(e, MU_E_BAD_REQUEST,
+                             "%s is not empty and not a muster data directory; choose another",
+                             d->path);
     }
     size_t n = fread(text, 1, sizeof(text) - 1, f);
     fclose(f);
     text[n] = '\0';
     if (sscanf(text, "muster-data %9u name %79s", &version, name) != 2) {
-        return err_set(e, MU_E_CORRUPT, "%s is damaged: it must read \"muster-data VERSION\" and \"name NAME\"", path);
+        return err_set(e, MU_E_CORRUPT,
+                       "%s is damaged: it must read \"muster-data VERSION\" and \"name NAME\"",
+                       path);
     }
     if (version > DATADIR_FORMAT) {
-        return err_set(e, MU_E_FORMAT, "%s was written by a newer version (format %u, this one knows %d)", d->path, version, DATADIR_FORMAT);
+        return err_set(e, MU_E_FORMAT,
+                       "%s was written by a newer version (format %u, this one knows %d)", d->path,
+                       version, DATADIR_FORMAT);
     }
     if (strcmp(name, node_name) != 0) {
-        return err_set(e, MU_E_CONFLICT, "%s belongs to node %s, this is %s", d->path, name, node_name);
+        return err_set(e, MU_E_CONFLICT, "%s belongs to node %s, this is %s", d->path, name,
+                       node_name);
     }
     return 0;
 }

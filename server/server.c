@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Order of building: data directory, core (log, store, replica), http, faces, workers. Teardown is the reverse. */
+/* Order of building: data directory, core (log, store, replica), http, faces, workers. Teardown is
+ * the reverse. */
 #include "server/server.h"
 
 #include <pthread.h>
@@ -51,7 +52,8 @@ static void before_answer(struct http_req *r, void *arg)
     http_add_header(r, "Muster-Node", core_node_name(c->core));
 }
 
-static void after_answer(void *arg, unsigned worker, const struct http_route *route, int status, int64_t elapsed_us)
+static void after_answer(void *arg, unsigned worker, const struct http_route *route, int status,
+                         int64_t elapsed_us)
 {
     struct context *c = arg;
     admin_count(c->pages, worker, route, status, elapsed_us);
@@ -68,7 +70,8 @@ static int fill_members(struct server *s, struct err *e)
     }
     if (s->n_members == 0 && !c->is_join) {
         snprintf(s->members[0].name, sizeof(s->members[0].name), "%s", c->name);
-        snprintf(s->members[0].address, sizeof(s->members[0].address), "%.255s", c->peer[0] != '\0' ? c->peer : "127.0.0.1:8300");
+        snprintf(s->members[0].address, sizeof(s->members[0].address), "%.255s",
+                 c->peer[0] != '\0' ? c->peer : "127.0.0.1:8300");
         s->n_members = 1;
     }
     for (size_t i = 0; i < s->n_members; i++) {
@@ -147,8 +150,11 @@ static unsigned count_workers(const struct conf *c)
 static int start_faces(struct server *s, struct err *e)
 {
     const struct conf *c = &s->settings->conf;
-    struct http_server_options ho = {.arg = &s->context, .before_answer = before_answer, .after_answer = after_answer};
-    struct api_options ao = {.core = s->context.core, .value_max = (uint32_t)c->value_max_bytes, .timeout_ms = c->request_timeout_ms};
+    struct http_server_options ho = {
+        .arg = &s->context, .before_answer = before_answer, .after_answer = after_answer};
+    struct api_options ao = {.core = s->context.core,
+                             .value_max = (uint32_t)c->value_max_bytes,
+                             .timeout_ms = c->request_timeout_ms};
     struct admin_options po = {.core = s->context.core, .n_workers = count_workers(c)};
     s->http = http_server_new(&ho);
     s->context.api = api_new(&ao);
@@ -166,10 +172,11 @@ static int start_workers(struct server *s, struct err *e)
     int rc = conf_listeners(c, addresses, &n, e);
     for (size_t i = 0; i < n; i++) {
         int is_tls = c->tls_cert[0] != '\0';
-        listeners[i] = (struct listener_options){.address = addresses[i],
-                                                 .cert_file = is_tls ? c->tls_cert : NULL,
-                                                 .key_file = is_tls ? c->tls_key : NULL,
-                                                 .client_ca_file = c->tls_client_ca[0] != '\0' ? c->tls_client_ca : NULL};
+        listeners[i] = (struct listener_options){
+            .address = addresses[i],
+            .cert_file = is_tls ? c->tls_cert : NULL,
+            .key_file = is_tls ? c->tls_key : NULL,
+            .client_ca_file = c->tls_client_ca[0] != '\0' ? c->tls_client_ca : NULL};
     }
     struct workers_options o = {
         .n_workers = count_workers(c),
@@ -236,7 +243,8 @@ static void stop_now(int sig)
     _exit(0);
 }
 
-/* From here on a second signal ends the process at once; the log is what counts, and it is on disk. */
+/* From here on a second signal ends the process at once; the log is what counts, and it is on disk.
+ */
 static void second_signal_ends(const sigset_t *set)
 {
     struct sigaction sa = {.sa_handler = stop_now};
@@ -314,7 +322,9 @@ int server_export(const struct conf *c, const char *file)
         rc = store_open(&so, &store, &was_reset, &e);
     }
     if (rc == 0 && was_reset) {
-        rc = err_set(&e, MU_E_CONFLICT, "the last stop was not clean; start the node once and stop it with SIGTERM, then export");
+        rc = err_set(
+            &e, MU_E_CONFLICT,
+            "the last stop was not clean; start the node once and stop it with SIGTERM, then export");
     }
     if (rc == 0) {
         rc = snapshot_write(store, file, NULL, &info, &e);
@@ -324,8 +334,8 @@ int server_export(const struct conf *c, const char *file)
         fprintf(stderr, "musterd: %s\n", e.text);
         return 1;
     }
-    printf("revision %llu, %llu rows, %llu bytes\n", (unsigned long long)info.revision, (unsigned long long)info.n_rows,
-           (unsigned long long)info.size_bytes);
+    printf("revision %llu, %llu rows, %llu bytes\n", (unsigned long long)info.revision,
+           (unsigned long long)info.n_rows, (unsigned long long)info.size_bytes);
     datadir_close(&dir);
     return 0;
 }

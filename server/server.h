@@ -4,7 +4,8 @@
 
 #include "server/conf/conf.h"
 
-/* Runs until SIGTERM or SIGINT; returns the process's exit status. argc, argv, envp: to read the settings again on SIGHUP. */
+/* Runs until SIGTERM or SIGINT; returns the process's exit status. argc, argv, envp: to read the
+ * settings again on SIGHUP. */
 int server_run(struct conf_parsed *p, int argc, char **argv, char **envp);
 /* musterd export-snapshot FILE: of a stopped node's data directory. */
 int server_export(const struct conf *c, const char *file);

@@ -19,6 +19,7 @@ void admin_free(struct admin_pages *a);
 void admin_set_workers(struct admin_pages *a, struct workers *w);
 int admin_add_routes(struct admin_pages *a, struct http_server *s, struct err *e);
 /* From http_server_options.after_answer. Any worker. */
-void admin_count(struct admin_pages *a, unsigned worker, const struct http_route *route, int status, int64_t elapsed_us);
+void admin_count(struct admin_pages *a, unsigned worker, const struct http_route *route, int status,
+                 int64_t elapsed_us);
 /* The handler argument must lead to the pages; server.c's context does. */
 struct admin_pages *admin_of(void *arg);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /livez: the process answers. /readyz: it is useful: a leader is known, it has caught up, the disk has room, it is not stopping. */
+/* /livez: the process answers. /readyz: it is useful: a leader is known, it has caught up, the disk
+ * has room, it is not stopping. */
 #include "server/admin/admin_impl.h"
 
 #include "base/mem.h"
@@ -26,10 +27,8 @@ static void readyz(struct http_req *r, void *arg)
     struct slice s;
     core_glance(a->core, &g);
     const struct condition c[] = {
-        {"leader-known", g.has_leader},
-        {"caught-up", g.is_ready},
-        {"log-intact", !g.is_damaged},
-        {"disk-space", !g.is_disk_full},
+        {"leader-known", g.has_leader},   {"caught-up", g.is_ready},
+        {"log-intact", !g.is_damaged},    {"disk-space", !g.is_disk_full},
         {"not-draining", !g.is_draining},
     };
     int is_ready = 1;
@@ -38,7 +37,8 @@ static void readyz(struct http_req *r, void *arg)
     for (size_t i = 0; i < N_ELEMENTS(c); i++) {
         is_ready = is_ready && c[i].is_ok;
         if (is_verbose || !c[i].is_ok) {
-            buf_printf(out, "[%c] %s %s\n", c[i].is_ok ? '+' : '-', c[i].name, c[i].is_ok ? "ok" : "failed");
+            buf_printf(out, "[%c] %s %s\n", c[i].is_ok ? '+' : '-', c[i].name,
+                       c[i].is_ok ? "ok" : "failed");
         }
     }
     buf_append_str(out, is_ready ? "ready\n" : "not ready\n");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shared inside server/api: the two flows every route is made of (read, write), and rendering.
  *
- * A read:  api_get_begin -> gate -> render(view) -> answer, or park on the hub and render again when it fires.
- * A write: fill a command -> api_write -> answer from the result. */
+ * A read:  api_get_begin -> gate -> render(view) -> answer, or park on the hub and render again
+ * when it fires. A write: fill a command -> api_write -> answer from the result. */
 #pragma once
 
 #include "base/json_read.h"
@@ -39,17 +39,18 @@ static inline struct api *api_of(void *arg)
 /* --- reading --- */
 
 struct api_get;
-/* Render from the view into out (empty). Sets content_type / etag when they differ from JSON and its digest. 0, or an error with text in e. */
+/* Render from the view into out (empty). Sets content_type / etag when they differ from JSON and
+ * its digest. 0, or an error with text in e. */
 typedef int (*api_render_fn)(struct api_get *g, struct view *v, struct buf *out, struct err *e);
 
 struct api_get {
     struct http_req *r;
     struct api *api;
     api_render_fn render;
-    void *data;                 /* the route's own, in the request's arena */
-    const char *content_type;   /* default application/json */
-    char etag[40];              /* with quotes; made from the body when render left it empty */
-    struct key_range *ranges;   /* what to watch while parked */
+    void *data;               /* the route's own, in the request's arena */
+    const char *content_type; /* default application/json */
+    char etag[40];            /* with quotes; made from the body when render left it empty */
+    struct key_range *ranges; /* what to watch while parked */
     size_t n_ranges;
     /* private */
     enum { GET_GATE, GET_PARKED, GET_ENDING } state;
@@ -64,15 +65,16 @@ struct api_get {
     void (*no_answer)(struct api_get *g); /* instead of 304, when set */
 };
 
-/* Check the query parameters (namespace, consistency, wait and `known`, NULL-terminated, may be NULL) and start.
- * An error is answered here; then NULL is returned. */
+/* Check the query parameters (namespace, consistency, wait and `known`, NULL-terminated, may be
+ * NULL) and start. An error is answered here; then NULL is returned. */
 struct api_get *api_get_new(struct http_req *r, struct api *a, const char *const *known);
 void api_get_start(struct api_get *g, api_render_fn render);
 
 /* --- writing --- */
 
 struct api_write;
-typedef void (*api_written_fn)(struct api_write *w); /* only called when the command was applied with code 0 */
+typedef void (*api_written_fn)(
+    struct api_write *w); /* only called when the command was applied with code 0 */
 
 struct api_write {
     struct core_write cw;
@@ -87,7 +89,8 @@ struct api_write {
 
 /* Take the request id header into the command. 0, or the error was answered. */
 int api_request_id(struct http_req *r, struct command *cmd);
-void api_write(struct http_req *r, struct api *a, struct command *cmd, api_written_fn written, void *data, struct slice what);
+void api_write(struct http_req *r, struct api *a, struct command *cmd, api_written_fn written,
+               void *data, struct slice what);
 /* Same, with a struct made by the caller (r, api, written, data, what set). */
 void api_write_start(struct api_write *w, struct command *cmd);
 /* If-Match / If-None-Match: * into cas and expect. 0, or the error was answered. */
@@ -109,7 +112,8 @@ int api_page_take(struct api_page *p);
 /* Parse the body as one JSON object. Gives doc (jr_free). */
 int api_json_body(struct http_req *r, struct json_t **out);
 /* printf into the request's arena. */
-struct slice api_text(struct http_req *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+struct slice api_text(struct http_req *r, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Copy into the request's arena. */
 struct slice api_keep(struct http_req *r, struct slice s);
 
@@ -118,7 +122,8 @@ struct slice api_keep(struct http_req *r, struct slice s);
 /* Muster-Revision, Muster-Stale and kin. */
 void api_headers(struct http_req *r, struct api *a, mu_rev rev, enum consistency level);
 void api_fail(struct http_req *r, int code, const struct err *e);
-void api_config_json(struct jw *w, const struct config_name *n, const struct config_row *row, int with_ns);
+void api_config_json(struct jw *w, const struct config_name *n, const struct config_row *row,
+                     int with_ns);
 void api_instance_json(struct jw *w, const struct instance_name *n, const struct instance_row *row);
 void api_instance_name_json(struct jw *w, const struct instance_name *n);
 void api_lease_hex(mu_lease_id id, char out[17]);
@@ -126,13 +131,14 @@ int api_lease_parse(struct slice s, mu_lease_id *out);
 
 /* --- the routes, by file --- */
 
-#define API_ROUTE_LIST(X)                                                                                     \
-    X(config_put) X(config_get) X(config_delete) X(config_history) X(config_diff) X(config_rollback)           \
-    X(config_list) X(config_listen)                                                                            \
-    X(instance_put) X(instance_get) X(instance_patch) X(instance_delete) X(instance_keepalive)                 \
-    X(service_list) X(service_get) X(watch)                                                                    \
-    X(lease_grant) X(lease_list) X(lease_get) X(lease_keepalive) X(leases_keepalive) X(lease_revoke)           \
-    X(cluster_get) X(member_add) X(member_remove) X(cluster_transfer) X(cluster_compact) X(snapshot_get) X(openapi_get)
+#define API_ROUTE_LIST(X)                                                                        \
+    X(config_put)                                                                                \
+    X(config_get) X(config_delete) X(config_history) X(config_diff) X(config_rollback)           \
+        X(config_list) X(config_listen) X(instance_put) X(instance_get) X(instance_patch)        \
+            X(instance_delete) X(instance_keepalive) X(service_list) X(service_get) X(watch)     \
+                X(lease_grant) X(lease_list) X(lease_get) X(lease_keepalive) X(leases_keepalive) \
+                    X(lease_revoke) X(cluster_get) X(member_add) X(member_remove)                \
+                        X(cluster_transfer) X(cluster_compact) X(snapshot_get) X(openapi_get)
 #define X(name) void api_##name(struct http_req *r, void *arg);
 API_ROUTE_LIST(X)
 #undef X

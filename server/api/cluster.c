@@ -17,7 +17,7 @@ struct admin {
     struct api *api;
     struct replica_status status;
     const char *operation;
-    int fd;              /* of a snapshot */
+    int fd; /* of a snapshot */
 };
 
 static struct admin *admin_new(struct http_req *r, void *arg, void (*done)(struct core_request *q))
@@ -63,7 +63,8 @@ static const char *name_of(const struct replica_status *s, mu_node_id id)
     return NULL;
 }
 
-static void member_json(struct jw *w, const struct replica_status *s, const struct replica_member_status *m)
+static void member_json(struct jw *w, const struct replica_status *s,
+                        const struct replica_member_status *m)
 {
     char id[17];
     snprintf(id, sizeof(id), "%016llx", (unsigned long long)m->m.id);
@@ -173,7 +174,8 @@ static int is_node_name(struct slice s)
     }
     for (size_t i = 0; i < s.len; i++) {
         int c = s.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.')) {
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '-' || c == '_' || c == '.')) {
             return 0;
         }
     }
@@ -183,7 +185,9 @@ static int is_node_name(struct slice s)
 static int node_name(struct slice s, const char *what, char *out, struct err *e)
 {
     if (!is_node_name(s)) {
-        return err_set(e, MU_E_BAD_REQUEST, "%s must be a node name of 1 to %d letters, digits, - _ .", what, REPLICA_NAME_MAX);
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "%s must be a node name of 1 to %d letters, digits, - _ .", what,
+                       REPLICA_NAME_MAX);
     }
     memcpy(out, s.p, s.len);
     out[s.len] = '\0';
@@ -200,8 +204,10 @@ static int member_body(struct jr *j, struct core_admin *a, struct err *e)
     if (rc == 0) {
         rc = node_name(name, "name", a->member.name, e);
     }
-    if (rc == 0 && (peer.len == 0 || peer.len > REPLICA_ADDRESS_MAX || memchr(peer.p, ':', peer.len) == NULL)) {
-        rc = err_set(e, MU_E_BAD_REQUEST, "peer must be the host:port of the new node's peer listener");
+    if (rc == 0 && (peer.len == 0 || peer.len > REPLICA_ADDRESS_MAX ||
+                    memchr(peer.p, ':', peer.len) == NULL)) {
+        rc = err_set(e, MU_E_BAD_REQUEST,
+                     "peer must be the host:port of the new node's peer listener");
     }
     if (rc == 0 && replace.len > 0 && (rc = node_name(replace, "replace", replaced, e)) == 0) {
         a->node = replica_id_of(replaced);
@@ -231,7 +237,10 @@ void api_member_add(struct http_req *r, void *arg)
         api_fail(r, rc, &e);
         return;
     }
-    m->operation = (const char *)api_text(r, m->a.node != 0 ? "replacing a member by %s" : "adding %s", m->a.member.name).p;
+    m->operation =
+        (const char *)api_text(r, m->a.node != 0 ? "replacing a member by %s" : "adding %s",
+                               m->a.member.name)
+            .p;
     admin_send(m, CORE_MEMBER_ADD);
 }
 
@@ -323,11 +332,13 @@ void api_cluster_compact(struct http_req *r, void *arg)
     struct err e = {0};
     struct jr j;
     struct command cmd;
-    if (api_known_query(r, NULL) != 0 || api_request_id(r, &cmd) != 0 || api_json_body(r, &doc) != 0) {
+    if (api_known_query(r, NULL) != 0 || api_request_id(r, &cmd) != 0 ||
+        api_json_body(r, &doc) != 0) {
         return;
     }
     jr_begin(&j, doc, &e);
-    int64_t keep_ms = jr_duration(&j, "keep", INT64_C(720) * 3600 * 1000, 0, INT64_C(36500) * 24 * 3600 * 1000);
+    int64_t keep_ms =
+        jr_duration(&j, "keep", INT64_C(720) * 3600 * 1000, 0, INT64_C(36500) * 24 * 3600 * 1000);
     int64_t versions = jr_int(&j, "versions", 100, 1, 1000000);
     int rc = jr_end(&j);
     jr_free(doc);
@@ -337,8 +348,9 @@ void api_cluster_compact(struct http_req *r, void *arg)
     }
     cmd.type = CMD_COMPACT;
     cmd.wall_ms = 0;
-    cmd.u.compact = (struct cmd_compact){
-        .space = SPACE_CONFIG, .before_ms = clock_wall_ms() - keep_ms, .keep_versions = (uint32_t)versions};
+    cmd.u.compact = (struct cmd_compact){.space = SPACE_CONFIG,
+                                         .before_ms = clock_wall_ms() - keep_ms,
+                                         .keep_versions = (uint32_t)versions};
     api_write(r, api_of(arg), &cmd, compacted, NULL, SLICE_LIT("compaction"));
 }
 

@@ -29,7 +29,8 @@ static int config_name(struct http_req *r, struct config_name *out)
 
 static struct slice config_what(struct http_req *r, const struct config_name *n)
 {
-    return api_text(r, "config %.*s/%.*s", SLICE_FMT(n->group), (int)(n->key.len < 120 ? n->key.len : 120), (const char *)n->key.p);
+    return api_text(r, "config %.*s/%.*s", SLICE_FMT(n->group),
+                    (int)(n->key.len < 120 ? n->key.len : 120), (const char *)n->key.p);
 }
 
 /* Query parameter as a revision; 0 when absent. */
@@ -44,14 +45,17 @@ static int query_rev(struct http_req *r, const char *name, mu_rev *out)
     return 0;
 }
 
-static int config_error(struct api_get *g, const struct config_name *n, int rc, mu_rev rev, struct err *e)
+static int config_error(struct api_get *g, const struct config_name *n, int rc, mu_rev rev,
+                        struct err *e)
 {
     struct slice what = config_what(g->r, n);
     switch (rc) {
     case MU_E_NOT_FOUND:
-        return err_set(e, rc, "%.*s does not exist%s", SLICE_FMT(what), rev != 0 ? " at that revision" : "");
+        return err_set(e, rc, "%.*s does not exist%s", SLICE_FMT(what),
+                       rev != 0 ? " at that revision" : "");
     case MU_E_COMPACTED:
-        return err_set(e, rc, "revision %llu of %.*s is no longer kept", (unsigned long long)rev, SLICE_FMT(what));
+        return err_set(e, rc, "revision %llu of %.*s is no longer kept", (unsigned long long)rev,
+                       SLICE_FMT(what));
     case MU_E_FUTURE_REVISION:
         return err_set(e, rc, "revision %llu is not written yet", (unsigned long long)rev);
     default:
@@ -105,7 +109,8 @@ static void member_u64(struct jw *w, const char *key, uint64_t v)
     jw_u64(w, v);
 }
 
-void api_config_json(struct jw *w, const struct config_name *n, const struct config_row *row, int with_ns)
+void api_config_json(struct jw *w, const struct config_name *n, const struct config_row *row,
+                     int with_ns)
 {
     if (with_ns) {
         member_slice(w, "namespace", n->ns);
@@ -232,8 +237,10 @@ static int put_content_type(struct http_req *r, struct slice *out)
 static int put_fill(struct http_req *r, struct cmd_config_put *p)
 {
     p->content = http_body(r);
-    if (config_name(r, &p->name) != 0 || put_content_type(r, &p->content_type) != 0 || put_text(r, "comment", 1024, &p->comment) != 0 ||
-        put_text(r, "author", 256, &p->author) != 0 || put_text(r, "description", 1024, &p->description) != 0 ||
+    if (config_name(r, &p->name) != 0 || put_content_type(r, &p->content_type) != 0 ||
+        put_text(r, "comment", 1024, &p->comment) != 0 ||
+        put_text(r, "author", 256, &p->author) != 0 ||
+        put_text(r, "description", 1024, &p->description) != 0 ||
         put_text(r, "tags", 1024, &p->tags) != 0 || api_cas(r, &p->cas, &p->expect) != 0) {
         return -1;
     }
@@ -243,7 +250,8 @@ static int put_fill(struct http_req *r, struct cmd_config_put *p)
 
 void api_config_put(struct http_req *r, void *arg)
 {
-    static const char *const known[] = {"namespace", "comment", "author", "description", "tags", NULL};
+    static const char *const known[] = {"namespace",   "comment", "author",
+                                        "description", "tags",    NULL};
     struct command cmd;
     struct cmd_config_put *p = http_alloc(r, sizeof(*p));
     if (api_known_query(r, known) != 0 || put_fill(r, p) != 0 || api_request_id(r, &cmd) != 0) {
@@ -267,8 +275,8 @@ void api_config_delete(struct http_req *r, void *arg)
     static const char *const known[] = {"namespace", NULL};
     struct command cmd;
     struct cmd_config_delete d = {0};
-    if (api_known_query(r, known) != 0 || config_name(r, &d.name) != 0 || api_cas(r, &d.cas, &d.expect) != 0 ||
-        api_request_id(r, &cmd) != 0) {
+    if (api_known_query(r, known) != 0 || config_name(r, &d.name) != 0 ||
+        api_cas(r, &d.cas, &d.expect) != 0 || api_request_id(r, &cmd) != 0) {
         return;
     }
     cmd.type = CMD_CONFIG_DELETE;
@@ -345,8 +353,8 @@ void api_config_history(struct http_req *r, void *arg)
     struct api_page page;
     struct api_get *g;
     memset(q, 0, sizeof(*q));
-    if (config_name(r, &q->name) != 0 || query_rev(r, "before", &q->before) != 0 || api_page(r, &page) != 0 ||
-        (g = api_get_new(r, api_of(arg), known)) == NULL) {
+    if (config_name(r, &q->name) != 0 || query_rev(r, "before", &q->before) != 0 ||
+        api_page(r, &page) != 0 || (g = api_get_new(r, api_of(arg), known)) == NULL) {
         return;
     }
     q->limit = page.limit;
@@ -369,7 +377,8 @@ static int render_diff(struct api_get *g, struct view *v, struct buf *out, struc
     if ((rc = view_config(v, &q->name, q->to, &to)) != 0) {
         return config_error(g, &q->name, rc, q->to, e);
     }
-    snprintf(label_from, sizeof(label_from), "revision %llu", (unsigned long long)from.meta.mod_rev);
+    snprintf(label_from, sizeof(label_from), "revision %llu",
+             (unsigned long long)from.meta.mod_rev);
     snprintf(label_to, sizeof(label_to), "revision %llu", (unsigned long long)to.meta.mod_rev);
     g->content_type = "text/x-diff; charset=utf-8";
     diff_unified(from.content, to.content, label_from, label_to, out);
@@ -382,11 +391,13 @@ void api_config_diff(struct http_req *r, void *arg)
     struct config_req *q = http_alloc(r, sizeof(*q));
     struct api_get *g;
     memset(q, 0, sizeof(*q));
-    if (config_name(r, &q->name) != 0 || query_rev(r, "from", &q->from) != 0 || query_rev(r, "to", &q->to) != 0) {
+    if (config_name(r, &q->name) != 0 || query_rev(r, "from", &q->from) != 0 ||
+        query_rev(r, "to", &q->to) != 0) {
         return;
     }
     if (q->from == 0) {
-        http_respond_error(r, MU_E_BAD_REQUEST, "diff needs ?from=REVISION (and ?to=REVISION, default the current one)");
+        http_respond_error(r, MU_E_BAD_REQUEST,
+                           "diff needs ?from=REVISION (and ?to=REVISION, default the current one)");
         return;
     }
     if ((g = api_get_new(r, api_of(arg), known)) != NULL) {
@@ -419,7 +430,8 @@ static void rollback_read(struct core_request *q)
     int rc = view_config(v, &b->put.name, b->revision, &row);
     if (rc != 0) {
         view_close(v);
-        http_respond_error(b->r, rc, "%.*s has no revision %llu to go back to", SLICE_FMT(config_what(b->r, &b->put.name)),
+        http_respond_error(b->r, rc, "%.*s has no revision %llu to go back to",
+                           SLICE_FMT(config_what(b->r, &b->put.name)),
                            (unsigned long long)b->revision);
         return;
     }
@@ -473,8 +485,9 @@ void api_config_rollback(struct http_req *r, void *arg)
     memset(b, 0, sizeof(*b));
     b->r = r;
     b->api = api_of(arg);
-    if (api_known_query(r, known) != 0 || config_name(r, &b->put.name) != 0 || api_cas(r, &b->put.cas, &b->put.expect) != 0 ||
-        api_request_id(r, &b->head) != 0 || rollback_body(r, b) != 0) {
+    if (api_known_query(r, known) != 0 || config_name(r, &b->put.name) != 0 ||
+        api_cas(r, &b->put.cas, &b->put.expect) != 0 || api_request_id(r, &b->head) != 0 ||
+        rollback_body(r, b) != 0) {
         return;
     }
     b->gate.q.done = rollback_read;
@@ -499,7 +512,8 @@ static int list_row(void *arg, const struct config_name *n, const struct config_
 {
     struct config_list *l = arg;
     /* Without a group the scan runs over all groups, and the key prefix is looked at here. */
-    if (!slice_has_prefix(n->key, l->prefix) || (!contains(n->key, l->search) && !contains(row->description, l->search))) {
+    if (!slice_has_prefix(n->key, l->prefix) ||
+        (!contains(n->key, l->search) && !contains(row->description, l->search))) {
         return 0;
     }
     int take = api_page_take(&l->page);
@@ -549,8 +563,10 @@ void api_config_list(struct http_req *r, void *arg)
     if (api_namespace(r, &l->ns) != 0 || api_page(r, &l->page) != 0) {
         return;
     }
-    if (l->group.len > KEY_NAME_MAX || l->prefix.len > KEY_CONFIG_MAX || l->search.len > KEY_CONFIG_MAX) {
-        http_respond_error(r, MU_E_BAD_REQUEST, "group may have %d bytes, prefix and search %d", KEY_NAME_MAX, KEY_CONFIG_MAX);
+    if (l->group.len > KEY_NAME_MAX || l->prefix.len > KEY_CONFIG_MAX ||
+        l->search.len > KEY_CONFIG_MAX) {
+        http_respond_error(r, MU_E_BAD_REQUEST, "group may have %d bytes, prefix and search %d",
+                           KEY_NAME_MAX, KEY_CONFIG_MAX);
         return;
     }
     if ((g = api_get_new(r, api_of(arg), known)) == NULL) {

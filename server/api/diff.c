@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Myers, "An O(ND) Difference Algorithm and Its Variations" (1986), greedy form, after equal lines at both ends are set aside. */
+/* Myers, "An O(ND) Difference Algorithm and Its Variations" (1986), greedy form, after equal lines
+ * at both ends are set aside. */
 #include "server/api/diff.h"
 
 #include "base/err.h"
@@ -46,7 +47,8 @@ static void script_add(struct script *s, char op, struct slice line)
     s->items[s->n++] = (struct edit){op, line};
 }
 
-static void script_replace(struct script *s, const struct slice *a, long n, const struct slice *b, long m)
+static void script_replace(struct script *s, const struct slice *a, long n, const struct slice *b,
+                           long m)
 {
     for (long i = 0; i < n; i++) {
         script_add(s, '-', a[i]);
@@ -65,8 +67,10 @@ static long step_from(const long *v, long off, long k, long d)
     return v[off + k - 1] + 1;
 }
 
-/* Rows of v for each d are kept to walk back. Returns the number of edits, or -1 beyond the limit. */
-static long search(const struct slice *a, long n, const struct slice *b, long m, long **trace, long max)
+/* Rows of v for each d are kept to walk back. Returns the number of edits, or -1 beyond the limit.
+ */
+static long search(const struct slice *a, long n, const struct slice *b, long m, long **trace,
+                   long max)
 {
     long off = max + 1;
     long *v = mem_zalloc((size_t)(2 * max + 3) * sizeof(*v));
@@ -90,11 +94,17 @@ static long search(const struct slice *a, long n, const struct slice *b, long m,
     return -1;
 }
 
+/* The two middles that are compared. */
+struct sides {
+    const struct slice *a, *b;
+    long n, m;
+};
+
 /* Walk the trace back and write the script in reverse, then turn it round. */
-static void backtrack(struct script *s, const struct slice *a, long n, const struct slice *b, long m, long **trace, long d)
+static void backtrack(struct script *s, const struct sides *t, long **trace, long d)
 {
     size_t start = s->n;
-    long x = n, y = m;
+    long x = t->n, y = t->m;
     for (; d > 0; d--) {
         long k = x - y;
         const long *v = trace[d];
@@ -103,18 +113,18 @@ static void backtrack(struct script *s, const struct slice *a, long n, const str
         long pk = is_down ? k + 1 : k - 1;
         long px = v[off + pk], py = px - pk;
         while (x > px && y > py && x > (is_down ? px : px + 1)) {
-            script_add(s, ' ', a[--x]);
+            script_add(s, ' ', t->a[--x]);
             y--;
         }
         if (is_down) {
-            script_add(s, '+', b[--y]);
+            script_add(s, '+', t->b[--y]);
         } else {
-            script_add(s, '-', a[--x]);
+            script_add(s, '-', t->a[--x]);
         }
         MU_INVARIANT(x == px && y == py);
     }
     while (x > 0) {
-        script_add(s, ' ', a[--x]);
+        script_add(s, ' ', t->a[--x]);
     }
     for (size_t i = start, j = s->n; i + 1 < j; i++) {
         struct edit t = s->items[i];
@@ -135,7 +145,7 @@ static void middle(struct script *s, const struct slice *a, long n, const struct
     if (d < 0) {
         script_replace(s, a, n, b, m);
     } else {
-        backtrack(s, a, n, b, m, trace, d);
+        backtrack(s, &(struct sides){a, b, n, m}, trace, d);
     }
     for (long i = 0; i <= max; i++) {
         mem_free(trace[i]);
@@ -149,10 +159,12 @@ static void make_script(struct script *s, const struct lines *a, const struct li
     while (head < a->n && head < b->n && slice_eq(a->items[head], b->items[head])) {
         script_add(s, ' ', a->items[head++]);
     }
-    while (tail < a->n - head && tail < b->n - head && slice_eq(a->items[a->n - 1 - tail], b->items[b->n - 1 - tail])) {
+    while (tail < a->n - head && tail < b->n - head &&
+           slice_eq(a->items[a->n - 1 - tail], b->items[b->n - 1 - tail])) {
         tail++;
     }
-    middle(s, a->items + head, (long)(a->n - head - tail), b->items + head, (long)(b->n - head - tail));
+    middle(s, a->items + head, (long)(a->n - head - tail), b->items + head,
+           (long)(b->n - head - tail));
     for (size_t i = a->n - tail; i < a->n; i++) {
         script_add(s, ' ', a->items[i]);
     }
@@ -167,7 +179,8 @@ static void put_line(struct buf *out, const struct edit *e)
     }
 }
 
-/* End of the hunk that starts at `from`: the last change that is not followed by more than twice the context. */
+/* End of the hunk that starts at `from`: the last change that is not followed by more than twice
+ * the context. */
 static size_t hunk_end(const struct script *s, size_t from)
 {
     size_t last = from;
@@ -179,20 +192,23 @@ static size_t hunk_end(const struct script *s, size_t from)
     return last + 1 + DIFF_CONTEXT < s->n ? last + 1 + DIFF_CONTEXT : s->n;
 }
 
-static void put_hunk(struct buf *out, const struct script *s, size_t from, size_t to, size_t line_a, size_t line_b)
+static void put_hunk(struct buf *out, const struct script *s, size_t from, size_t to, size_t line_a,
+                     size_t line_b)
 {
     size_t n = 0, m = 0;
     for (size_t i = from; i < to; i++) {
         n += s->items[i].op != '+';
         m += s->items[i].op != '-';
     }
-    buf_printf(out, "@@ -%zu,%zu +%zu,%zu @@\n", n != 0 ? line_a + 1 : line_a, n, m != 0 ? line_b + 1 : line_b, m);
+    buf_printf(out, "@@ -%zu,%zu +%zu,%zu @@\n", n != 0 ? line_a + 1 : line_a, n,
+               m != 0 ? line_b + 1 : line_b, m);
     for (size_t i = from; i < to; i++) {
         put_line(out, &s->items[i]);
     }
 }
 
-static void put_script(struct buf *out, const struct script *s, const char *label_a, const char *label_b)
+static void put_script(struct buf *out, const struct script *s, const char *label_a,
+                       const char *label_b)
 {
     size_t i = 0, line_a = 0, line_b = 0, has_head = 0;
     while (i < s->n) {
@@ -219,7 +235,8 @@ static void put_script(struct buf *out, const struct script *s, const char *labe
     }
 }
 
-void diff_unified(struct slice a, struct slice b, const char *label_a, const char *label_b, struct buf *out)
+void diff_unified(struct slice a, struct slice b, const char *label_a, const char *label_b,
+                  struct buf *out)
 {
     struct lines la, lb;
     struct script s = {0};

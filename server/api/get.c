@@ -9,7 +9,8 @@
  *                       v
  *                     ENDING (the hub gives the subscription back) --> 304
  *
- * The request's memory holds the subscription, so nothing is answered before the hub has given it back. */
+ * The request's memory holds the subscription, so nothing is answered before the hub has given it
+ * back. */
 #include <stdio.h>
 #include <string.h>
 
@@ -42,7 +43,8 @@ static int parse_wait(struct http_req *r, int64_t *out)
     struct slice s;
     *out = 0;
     if (http_query(r, "wait", &s) && text_duration_ms(s, API_WAIT_MAX_MS, out) != 0) {
-        http_respond_error(r, MU_E_BAD_REQUEST, "wait must be a duration of at most 10m, as in wait=30s");
+        http_respond_error(r, MU_E_BAD_REQUEST,
+                           "wait must be a duration of at most 10m, as in wait=30s");
         return -1;
     }
     return 0;
@@ -63,7 +65,8 @@ struct api_get *api_get_new(struct http_req *r, struct api *a, const char *const
 {
     enum consistency level;
     int64_t wait_ms;
-    if (check_query(r, known) != 0 || parse_consistency(r, &level) != 0 || parse_wait(r, &wait_ms) != 0) {
+    if (check_query(r, known) != 0 || parse_consistency(r, &level) != 0 ||
+        parse_wait(r, &wait_ms) != 0) {
         return NULL;
     }
     struct api_get *g = http_alloc(r, sizeof(*g));
@@ -168,7 +171,8 @@ static void park(struct api_get *g, mu_rev rev)
 static void make_etag(struct api_get *g, struct slice body)
 {
     if (g->etag[0] == '\0') {
-        snprintf(g->etag, sizeof(g->etag), "\"x%016llx\"", (unsigned long long)hash_xxh3(body.p, body.len, 0));
+        snprintf(g->etag, sizeof(g->etag), "\"x%016llx\"",
+                 (unsigned long long)hash_xxh3(body.p, body.len, 0));
     }
 }
 
@@ -187,7 +191,8 @@ static void get_step(struct api_get *g)
     } else if (rc == 0) {
         make_etag(g, buf_slice(out));
     }
-    if ((rc == 0 || rc == MU_E_NOT_FOUND) && g->has_if_none_match && etag_matches(g->if_none_match, g->etag)) {
+    if ((rc == 0 || rc == MU_E_NOT_FOUND) && g->has_if_none_match &&
+        etag_matches(g->if_none_match, g->etag)) {
         if (g->n_ranges > 0 && g->wait_ms > 0) {
             park(g, rev);
             return;

@@ -123,7 +123,8 @@ static void keepalive_answer(struct keepalive *k)
     struct buf *out = http_scratch(k->r);
     struct jw w;
     if (k->is_single && k->ttl_ms[0] < 0) {
-        http_respond_error(k->r, MU_E_NOT_FOUND, "%.*s does not exist", SLICE_FMT(lease_what(k->r, k->ids[0])));
+        http_respond_error(k->r, MU_E_NOT_FOUND, "%.*s does not exist",
+                           SLICE_FMT(lease_what(k->r, k->ids[0])));
         return;
     }
     jw_init(&w, out);
@@ -212,7 +213,8 @@ static int keepalive_ids(struct json_t *arr, struct keepalive *k, struct err *e)
     for (size_t i = 0; i < k->n; i++) {
         struct slice s;
         if (!jr_is_str(jr_arr_at(arr, i), &s) || api_lease_parse(s, &k->ids[i]) != 0) {
-            return err_set(e, MU_E_BAD_REQUEST, "leases[%zu] must be a string of 1 to 16 hex digits, not zero", i);
+            return err_set(e, MU_E_BAD_REQUEST,
+                           "leases[%zu] must be a string of 1 to 16 hex digits, not zero", i);
         }
     }
     return 0;
@@ -231,7 +233,8 @@ void api_leases_keepalive(struct http_req *r, void *arg)
     struct json_t *arr = jr_arr(&j, "leases", API_KEEPALIVE_MAX);
     int rc = jr_end(&j);
     if (rc == 0 && (arr == NULL || jr_arr_len(arr) == 0)) {
-        rc = err_set(&e, MU_E_BAD_REQUEST, "\"leases\" must list 1 to %d lease ids", API_KEEPALIVE_MAX);
+        rc = err_set(&e, MU_E_BAD_REQUEST, "\"leases\" must list 1 to %d lease ids",
+                     API_KEEPALIVE_MAX);
     }
     if (rc == 0) {
         k = keepalive_new(r, arg, jr_arr_len(arr));
@@ -245,7 +248,8 @@ void api_leases_keepalive(struct http_req *r, void *arg)
     keepalive_next(k);
 }
 
-/* --- reading: what hangs on a lease is in the store, what is left of it only the leader knows --- */
+/* --- reading: what hangs on a lease is in the store, what is left of it only the leader knows ---
+ */
 
 struct lease_get {
     struct core_keepalive k;
@@ -267,7 +271,8 @@ static int key_json(void *arg, struct slice key)
     return 0;
 }
 
-static int lease_body(struct view *v, struct jw *w, const struct lease_row *row, int64_t remaining_ms)
+static int lease_body(struct view *v, struct jw *w, const struct lease_row *row,
+                      int64_t remaining_ms)
 {
     jw_obj(w);
     lease_json(w, row->id, row->ttl_ms);
@@ -291,7 +296,8 @@ static int render_lease(struct api_get *g, struct view *v, struct buf *out, stru
     struct lease_row row;
     struct jw w;
     if (view_lease(v, q->id, &row) != 0) {
-        return err_set(e, MU_E_NOT_FOUND, "%.*s does not exist", SLICE_FMT(lease_what(g->r, q->id)));
+        return err_set(e, MU_E_NOT_FOUND, "%.*s does not exist",
+                       SLICE_FMT(lease_what(g->r, q->id)));
     }
     jw_init(&w, out);
     return lease_body(v, &w, &row, q->ttl_ms >= 0 ? q->remaining_ms : 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POST /configs:listen: one long-poll over many configs, answered with those that differ from what the caller has. */
+/* POST /configs:listen: one long-poll over many configs, answered with those that differ from what
+ * the caller has. */
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +30,8 @@ static int parse_etag(struct slice s, mu_rev *out)
     return text_u64(slice_of(s.p + 1, s.len - 2), UINT64_MAX, out);
 }
 
-static int listen_item(struct http_req *r, struct json_t *v, struct slice ns, struct listen_item *out, struct err *e)
+static int listen_item(struct http_req *r, struct json_t *v, struct slice ns,
+                       struct listen_item *out, struct err *e)
 {
     struct jr j;
     jr_begin(&j, v, e);
@@ -42,17 +44,21 @@ static int listen_item(struct http_req *r, struct json_t *v, struct slice ns, st
     }
     group = group.len == 0 ? SLICE_LIT("DEFAULT_GROUP") : group;
     if (!text_is_name(group, KEY_NAME_MAX) || !text_is_name(key, KEY_CONFIG_MAX)) {
-        return err_set(e, MU_E_BAD_REQUEST, "group may have 1 to %d bytes, key 1 to %d, without control characters", KEY_NAME_MAX,
-                       KEY_CONFIG_MAX);
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "group may have 1 to %d bytes, key 1 to %d, without control characters",
+                       KEY_NAME_MAX, KEY_CONFIG_MAX);
     }
     if (parse_etag(etag, &out->rev) != 0) {
-        return err_set(e, MU_E_BAD_REQUEST, "etag must be a quoted revision as the server gave it, or empty for an absent config");
+        return err_set(
+            e, MU_E_BAD_REQUEST,
+            "etag must be a quoted revision as the server gave it, or empty for an absent config");
     }
     out->name = (struct config_name){ns, api_keep(r, group), api_keep(r, key)};
     return 0;
 }
 
-static int listen_body(struct http_req *r, struct json_t *doc, struct slice ns, struct listen *l, struct err *e)
+static int listen_body(struct http_req *r, struct json_t *doc, struct slice ns, struct listen *l,
+                       struct err *e)
 {
     struct jr j;
     jr_begin(&j, doc, e);
@@ -63,7 +69,8 @@ static int listen_body(struct http_req *r, struct json_t *doc, struct slice ns, 
         return rc;
     }
     if (arr == NULL || jr_arr_len(arr) == 0) {
-        return err_set(e, MU_E_BAD_REQUEST, "\"configs\" must list 1 to %d configs", API_LISTEN_MAX);
+        return err_set(e, MU_E_BAD_REQUEST, "\"configs\" must list 1 to %d configs",
+                       API_LISTEN_MAX);
     }
     l->n = jr_arr_len(arr);
     l->items = http_alloc(r, l->n * sizeof(*l->items));
@@ -93,7 +100,8 @@ static void changed_json(struct jw *w, const struct listen_item *it, mu_rev now)
     jw_end(w);
 }
 
-/* The flow of api_get parks while the ETag is the one asked for: "none" stands for "nothing differs". */
+/* The flow of api_get parks while the ETag is the one asked for: "none" stands for "nothing
+ * differs". */
 static int render_listen(struct api_get *g, struct view *v, struct buf *out, struct err *e)
 {
     struct listen *l = g->data;

@@ -42,8 +42,8 @@ int api_known_query(struct http_req *r, const char *const *known)
     static const char *const none[] = {NULL};
     struct slice name;
     if (http_query_unknown(r, known != NULL ? known : none, &name)) {
-        http_respond_error(r, MU_E_BAD_REQUEST, "unknown query parameter \"%.*s\"", (int)(name.len < 64 ? name.len : 64),
-                           (const char *)name.p);
+        http_respond_error(r, MU_E_BAD_REQUEST, "unknown query parameter \"%.*s\"",
+                           (int)(name.len < 64 ? name.len : 64), (const char *)name.p);
         return -1;
     }
     return 0;
@@ -60,7 +60,8 @@ int api_name(struct http_req *r, struct slice s, const char *what, size_t max)
     if (text_is_name(s, max)) {
         return 0;
     }
-    http_respond_error(r, MU_E_BAD_REQUEST, "%s must be 1 to %zu bytes of UTF-8 without control characters", what, max);
+    http_respond_error(r, MU_E_BAD_REQUEST,
+                       "%s must be 1 to %zu bytes of UTF-8 without control characters", what, max);
     return -1;
 }
 
@@ -74,8 +75,10 @@ int api_page(struct http_req *r, struct api_page *out)
 {
     struct slice s;
     *out = (struct api_page){.limit = API_LIST_DEFAULT, .page = 1};
-    if (http_query(r, "limit", &s) && (text_u64(s, API_LIST_MAX, &out->limit) != 0 || out->limit == 0)) {
-        http_respond_error(r, MU_E_BAD_REQUEST, "limit must be a number from 1 to %d", API_LIST_MAX);
+    if (http_query(r, "limit", &s) &&
+        (text_u64(s, API_LIST_MAX, &out->limit) != 0 || out->limit == 0)) {
+        http_respond_error(r, MU_E_BAD_REQUEST, "limit must be a number from 1 to %d",
+                           API_LIST_MAX);
         return -1;
     }
     if (http_query(r, "page", &s) && (text_u64(s, 1000000000, &out->page) != 0 || out->page == 0)) {
@@ -102,7 +105,8 @@ int api_page_take(struct api_page *p)
 static int is_json_type(struct slice type)
 {
     static const char json[] = "application/json";
-    return type.len >= sizeof(json) - 1 && strncasecmp((const char *)type.p, json, sizeof(json) - 1) == 0;
+    return type.len >= sizeof(json) - 1 &&
+           strncasecmp((const char *)type.p, json, sizeof(json) - 1) == 0;
 }
 
 int api_json_body(struct http_req *r, struct json_t **out)
@@ -137,14 +141,16 @@ int api_cas(struct http_req *r, enum cas_mode *cas, mu_rev *expect)
     *expect = 0;
     if (http_header(r, "if-match", &s) && !slice_eq(s, SLICE_LIT("*"))) {
         if (parse_etag_rev(s, expect) != 0) {
-            http_respond_error(r, MU_E_BAD_REQUEST, "If-Match must be one quoted revision, as in If-Match: \"42\"");
+            http_respond_error(r, MU_E_BAD_REQUEST,
+                               "If-Match must be one quoted revision, as in If-Match: \"42\"");
             return -1;
         }
         *cas = CAS_REVISION;
     }
     if (http_header(r, "if-none-match", &s)) {
         if (!slice_eq(s, SLICE_LIT("*")) || *cas != CAS_NONE) {
-            http_respond_error(r, MU_E_BAD_REQUEST, "on a write If-None-Match can only be *, without If-Match");
+            http_respond_error(r, MU_E_BAD_REQUEST,
+                               "on a write If-None-Match can only be *, without If-Match");
             return -1;
         }
         *cas = CAS_ABSENT;
@@ -164,7 +170,8 @@ int api_request_id(struct http_req *r, struct command *cmd)
         is_ok = s.p[i] > ' ' && s.p[i] < 0x7f;
     }
     if (!is_ok) {
-        http_respond_error(r, MU_E_BAD_REQUEST, "Muster-Request-Id must be 1 to 64 visible ASCII characters");
+        http_respond_error(r, MU_E_BAD_REQUEST,
+                           "Muster-Request-Id must be 1 to 64 visible ASCII characters");
         return -1;
     }
     cmd->has_request_id = 1;
@@ -209,7 +216,8 @@ static void refused_text(struct api_write *w, int code, struct err *e)
         if (now == 0) {
             err_set(e, code, "%.*s does not exist", SLICE_FMT(w->what));
         } else {
-            err_set(e, code, "%.*s is at revision %llu, not the one expected", SLICE_FMT(w->what), now);
+            err_set(e, code, "%.*s is at revision %llu, not the one expected", SLICE_FMT(w->what),
+                    now);
         }
         return;
     case MU_E_EXISTS:
@@ -259,7 +267,8 @@ void api_write_start(struct api_write *w, struct command *cmd)
     core_propose(w->api->core, &w->cw, cmd, w->api->timeout_ms);
 }
 
-void api_write(struct http_req *r, struct api *a, struct command *cmd, api_written_fn written, void *data, struct slice what)
+void api_write(struct http_req *r, struct api *a, struct command *cmd, api_written_fn written,
+               void *data, struct slice what)
 {
     struct api_write *w = http_alloc(r, sizeof(*w));
     w->r = r;

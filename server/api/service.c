@@ -160,8 +160,8 @@ static int instance_name(struct http_req *r, struct instance_name *out)
     if (service_name(r, &s) != 0) {
         return -1;
     }
-    *out = (struct instance_name){
-        s.ns, s.group, s.service, api_query_or(r, "cluster", "DEFAULT"), http_param(r, "id")};
+    *out = (struct instance_name){s.ns, s.group, s.service, api_query_or(r, "cluster", "DEFAULT"),
+                                  http_param(r, "id")};
     if (api_name(r, out->cluster, "cluster", KEY_NAME_MAX) != 0) {
         return -1;
     }
@@ -170,8 +170,9 @@ static int instance_name(struct http_req *r, struct instance_name *out)
 
 static struct slice instance_what(struct http_req *r, const struct instance_name *n)
 {
-    return api_text(r, "instance %.*s of service %.*s", (int)(n->id.len < 80 ? n->id.len : 80), (const char *)n->id.p,
-                    (int)(n->service.len < 80 ? n->service.len : 80), (const char *)n->service.p);
+    return api_text(r, "instance %.*s of service %.*s", (int)(n->id.len < 80 ? n->id.len : 80),
+                    (const char *)n->id.p, (int)(n->service.len < 80 ? n->service.len : 80),
+                    (const char *)n->service.p);
 }
 
 /* --- reading an instance document --- */
@@ -200,7 +201,8 @@ static int read_tags(struct http_req *r, struct jr *j, struct slice *out)
     for (size_t i = 0; i < n && rc == 0; i++) {
         struct slice tag;
         if (!jr_is_str(jr_arr_at(arr, i), &tag) || !text_is_name(tag, TAG_LEN_MAX)) {
-            rc = err_set(j->err, MU_E_BAD_REQUEST, "tags[%zu] must be a string of 1 to %d bytes", i, TAG_LEN_MAX);
+            rc = err_set(j->err, MU_E_BAD_REQUEST, "tags[%zu] must be a string of 1 to %d bytes", i,
+                         TAG_LEN_MAX);
         } else {
             wire_put_bytes(&b, tag);
         }
@@ -219,9 +221,11 @@ struct metadata_build {
 static int metadata_pair(void *arg, struct slice key, struct slice value)
 {
     struct metadata_build *m = arg;
-    if (++m->n > METADATA_MAX || !text_is_name(key, TAG_LEN_MAX) || value.len > METADATA_VALUE_MAX) {
-        return err_set(m->e, MU_E_BAD_REQUEST, "metadata may have %d members with names of %d bytes and values of %d", METADATA_MAX,
-                       TAG_LEN_MAX, METADATA_VALUE_MAX);
+    if (++m->n > METADATA_MAX || !text_is_name(key, TAG_LEN_MAX) ||
+        value.len > METADATA_VALUE_MAX) {
+        return err_set(m->e, MU_E_BAD_REQUEST,
+                       "metadata may have %d members with names of %d bytes and values of %d",
+                       METADATA_MAX, TAG_LEN_MAX, METADATA_VALUE_MAX);
     }
     wire_put_bytes(&m->pairs, key);
     wire_put_bytes(&m->pairs, value);
@@ -272,16 +276,19 @@ static int read_check_target(struct http_req *r, struct jr *j, struct check_spec
         c->type = CHECK_TCP;
         c->target = api_keep(r, jr_str(j, "address", 1));
     } else {
-        return err_set(j->err, MU_E_BAD_REQUEST, "check type must be \"http\" or \"tcp\"; programs are never run by the server");
+        return err_set(
+            j->err, MU_E_BAD_REQUEST,
+            "check type must be \"http\" or \"tcp\"; programs are never run by the server");
     }
-    if (c->type == CHECK_HTTP && !slice_eq(c->method, SLICE_LIT("GET")) && !slice_eq(c->method, SLICE_LIT("HEAD")) &&
-        !slice_eq(c->method, SLICE_LIT("OPTIONS"))) {
+    if (c->type == CHECK_HTTP && !slice_eq(c->method, SLICE_LIT("GET")) &&
+        !slice_eq(c->method, SLICE_LIT("HEAD")) && !slice_eq(c->method, SLICE_LIT("OPTIONS"))) {
         return err_set(j->err, MU_E_BAD_REQUEST, "check method must be GET, HEAD or OPTIONS");
     }
     return j->err->code != 0 ? j->err->code : probe_target_parse(c->type, c->target, &t, j->err);
 }
 
-static int read_check(struct http_req *r, struct json_t *obj, struct instance_row *row, struct err *e)
+static int read_check(struct http_req *r, struct json_t *obj, struct instance_row *row,
+                      struct err *e)
 {
     struct jr j;
     struct check_spec *c = &row->check;
@@ -306,7 +313,8 @@ static int read_binding(struct http_req *r, struct jr *j, struct cmd_instance_pu
     int has_ttl = jr_has(j, "ttl"), has_lease = jr_has(j, "lease");
     row->remove_after_ms = REMOVE_NEVER;
     if (has_ttl + has_lease + (check != NULL) > 1) {
-        return err_set(j->err, MU_E_BAD_REQUEST, "an instance has at most one of ttl, lease and check");
+        return err_set(j->err, MU_E_BAD_REQUEST,
+                       "an instance has at most one of ttl, lease and check");
     }
     if (has_ttl) {
         row->ttl_ms = jr_duration(j, "ttl", 0, API_TTL_MIN_MS, API_TTL_MAX_MS);
@@ -325,7 +333,8 @@ static int read_common(struct http_req *r, struct jr *j, struct instance_row *ro
 {
     struct slice address = jr_str(j, "address", 1);
     if (j->err->code == 0 && !address_ok(address)) {
-        return err_set(j->err, MU_E_BAD_REQUEST, "address must be an IP address or host name of 1 to 255 characters");
+        return err_set(j->err, MU_E_BAD_REQUEST,
+                       "address must be an IP address or host name of 1 to 255 characters");
     }
     row->address = api_keep(r, address);
     row->port = (uint16_t)jr_int(j, "port", 0, 0, 65535);
@@ -335,7 +344,8 @@ static int read_common(struct http_req *r, struct jr *j, struct instance_row *ro
     return rc != 0 ? rc : read_metadata(r, j, &row->metadata);
 }
 
-static int read_instance(struct http_req *r, struct json_t *doc, struct cmd_instance_put *p, struct err *e)
+static int read_instance(struct http_req *r, struct json_t *doc, struct cmd_instance_put *p,
+                         struct err *e)
 {
     struct jr j;
     jr_begin(&j, doc, e);
@@ -343,7 +353,9 @@ static int read_instance(struct http_req *r, struct json_t *doc, struct cmd_inst
     if (rc == 0 && jr_has(&j, "cluster")) {
         p->name.cluster = api_keep(r, jr_str(&j, "cluster", 0));
         if (!text_is_name(p->name.cluster, KEY_NAME_MAX)) {
-            rc = err_set(e, MU_E_BAD_REQUEST, "cluster must be 1 to %d bytes of UTF-8 without control characters", KEY_NAME_MAX);
+            rc = err_set(e, MU_E_BAD_REQUEST,
+                         "cluster must be 1 to %d bytes of UTF-8 without control characters",
+                         KEY_NAME_MAX);
         }
     }
     if (rc == 0) {
@@ -364,14 +376,17 @@ static void instance_written(struct api_write *w)
     char etag[32];
     struct instance_row row = p->row;
     struct instance_row now;
-    /* What the registration did not say (health, output) is as the store has it, if this node has applied it already. */
+    /* What the registration did not say (health, output) is as the store has it, if this node has
+     * applied it already. */
     struct view *v = view_open(core_store(w->api->core));
     int has_now = view_instance(v, &p->name, &now) == 0 && now.meta.mod_rev == res->mod_rev;
     row.meta.create_rev = res->create_rev;
     row.meta.mod_rev = res->mod_rev;
     row.meta.version = res->version;
     row.meta.lease = res->lease;
-    row.is_healthy = has_now ? now.is_healthy : p->set_health ? row.is_healthy : row.check.type == CHECK_NONE;
+    row.is_healthy = has_now         ? now.is_healthy
+                     : p->set_health ? row.is_healthy
+                                     : row.check.type == CHECK_NONE;
     row.output = has_now ? now.output : (struct slice){0};
     jw_init(&j, out);
     api_instance_json(&j, &p->name, &row);
@@ -389,8 +404,9 @@ void api_instance_put(struct http_req *r, void *arg)
     struct json_t *doc;
     struct err e = {0};
     memset(p, 0, sizeof(*p));
-    if (api_known_query(r, known) != 0 || instance_name(r, &p->name) != 0 || api_request_id(r, &cmd) != 0 ||
-        api_cas(r, &p->cas, &p->expect) != 0 || api_json_body(r, &doc) != 0) {
+    if (api_known_query(r, known) != 0 || instance_name(r, &p->name) != 0 ||
+        api_request_id(r, &cmd) != 0 || api_cas(r, &p->cas, &p->expect) != 0 ||
+        api_json_body(r, &doc) != 0) {
         return;
     }
     int rc = read_instance(r, doc, p, &e);
@@ -429,7 +445,8 @@ static int render_instance(struct api_get *g, struct view *v, struct buf *out, s
 static void watch_key(struct api_get *g, const struct buf *key, int is_prefix)
 {
     g->ranges = http_alloc(g->r, sizeof(*g->ranges));
-    g->ranges[0] = (struct key_range){.key = api_keep(g->r, buf_slice(key)), .is_prefix = is_prefix};
+    g->ranges[0] =
+        (struct key_range){.key = api_keep(g->r, buf_slice(key)), .is_prefix = is_prefix};
     g->n_ranges = 1;
 }
 
@@ -482,7 +499,8 @@ static int patch_health(struct jr *j, struct cmd_instance_put *put)
     put->set_health = 1;
     put->row.is_healthy = jr_bool(j, "healthy", 1);
     if (put->row.check.type != CHECK_NONE || put->row.ttl_ms > 0) {
-        return err_set(j->err, MU_E_CONFLICT, "the health of an instance with a check or a ttl cannot be set by hand");
+        return err_set(j->err, MU_E_CONFLICT,
+                       "the health of an instance with a check or a ttl cannot be set by hand");
     }
     return 0;
 }
@@ -494,7 +512,8 @@ static int patch_merge(struct http_req *r, struct jr *j, struct cmd_instance_put
     if (jr_has(j, "address")) {
         row->address = api_keep(r, jr_str(j, "address", 0));
         if (!address_ok(row->address)) {
-            return err_set(j->err, MU_E_BAD_REQUEST, "address must be an IP address or host name of 1 to 255 characters");
+            return err_set(j->err, MU_E_BAD_REQUEST,
+                           "address must be an IP address or host name of 1 to 255 characters");
         }
     }
     row->port = (uint16_t)jr_int(j, "port", row->port, 0, 65535);
@@ -509,7 +528,8 @@ static int patch_merge(struct http_req *r, struct jr *j, struct cmd_instance_put
     return rc != 0 ? rc : patch_health(j, put);
 }
 
-/* Apply the body to the row as it is now and propose it under that revision. The view stays open until it is encoded. */
+/* Apply the body to the row as it is now and propose it under that revision. The view stays open
+ * until it is encoded. */
 static void patch_try(struct patch *p)
 {
     struct http_req *r = p->w.r;
@@ -570,7 +590,8 @@ void api_instance_patch(struct http_req *r, void *arg)
     static const char *const known[] = {"namespace", "group", "cluster", NULL};
     struct patch *p = http_alloc(r, sizeof(*p));
     memset(p, 0, sizeof(*p));
-    if (api_known_query(r, known) != 0 || instance_name(r, &p->put.name) != 0 || api_request_id(r, &p->head) != 0) {
+    if (api_known_query(r, known) != 0 || instance_name(r, &p->put.name) != 0 ||
+        api_request_id(r, &p->head) != 0) {
         return;
     }
     p->w.r = r;
@@ -596,7 +617,8 @@ void api_instance_delete(struct http_req *r, void *arg)
     static const char *const known[] = {"namespace", "group", "cluster", NULL};
     struct command cmd;
     struct cmd_instance_delete d = {0};
-    if (api_known_query(r, known) != 0 || instance_name(r, &d.name) != 0 || api_request_id(r, &cmd) != 0) {
+    if (api_known_query(r, known) != 0 || instance_name(r, &d.name) != 0 ||
+        api_request_id(r, &cmd) != 0) {
         return;
     }
     cmd.type = CMD_INSTANCE_DELETE;
@@ -624,7 +646,8 @@ static void keepalive_done(struct core_request *q)
         return;
     }
     if (k->ttl_ms < 0) {
-        http_respond_error(k->r, MU_E_NOT_FOUND, "the lease of %.*s has ended; register again", SLICE_FMT(instance_what(k->r, &k->name)));
+        http_respond_error(k->r, MU_E_NOT_FOUND, "the lease of %.*s has ended; register again",
+                           SLICE_FMT(instance_what(k->r, &k->name)));
         return;
     }
     struct buf *out = http_scratch(k->r);
@@ -655,11 +678,13 @@ void api_instance_keepalive(struct http_req *r, void *arg)
     int rc = view_instance(v, &k->name, &row);
     view_close(v);
     if (rc != 0) {
-        http_respond_error(r, rc, "%.*s does not exist; register it", SLICE_FMT(instance_what(r, &k->name)));
+        http_respond_error(r, rc, "%.*s does not exist; register it",
+                           SLICE_FMT(instance_what(r, &k->name)));
         return;
     }
     if (row.meta.lease == 0) {
-        http_respond_error(r, MU_E_CONFLICT, "%.*s has no lease to keep alive", SLICE_FMT(instance_what(r, &k->name)));
+        http_respond_error(r, MU_E_CONFLICT, "%.*s has no lease to keep alive",
+                           SLICE_FMT(instance_what(r, &k->name)));
         return;
     }
     k->id = row.meta.lease;
@@ -699,7 +724,8 @@ static int has_tag(const struct instance_row *row, struct slice want)
 static int service_row(void *arg, const struct instance_name *n, const struct instance_row *row)
 {
     struct service_req *q = arg;
-    if ((q->only_healthy && !(row->is_healthy && row->is_enabled)) || (q->has_cluster && !slice_eq(n->cluster, q->cluster))) {
+    if ((q->only_healthy && !(row->is_healthy && row->is_enabled)) ||
+        (q->has_cluster && !slice_eq(n->cluster, q->cluster))) {
         return 0;
     }
     for (size_t i = 0; i < q->n_tags; i++) {
@@ -747,7 +773,8 @@ void api_service_get(struct http_req *r, void *arg)
     q->has_cluster = http_query(r, "cluster", &q->cluster);
     q->n_tags = http_query_all(r, "tag", q->tags, N_ELEMENTS(q->tags));
     if (q->n_tags > N_ELEMENTS(q->tags)) {
-        http_respond_error(r, MU_E_BAD_REQUEST, "at most %zu tags may be asked for", N_ELEMENTS(q->tags));
+        http_respond_error(r, MU_E_BAD_REQUEST, "at most %zu tags may be asked for",
+                           N_ELEMENTS(q->tags));
         return;
     }
     if ((g = api_get_new(r, api_of(arg), known)) == NULL) {
@@ -800,7 +827,8 @@ static int render_list(struct api_get *g, struct view *v, struct buf *out, struc
     jw_obj(&w);
     jw_key(&w, "services");
     jw_arr(&w);
-    int rc = view_services(v, l->ns, l->group, l->group.len != 0 ? l->prefix : (struct slice){0}, list_row, l);
+    int rc = view_services(v, l->ns, l->group, l->group.len != 0 ? l->prefix : (struct slice){0},
+                           list_row, l);
     if (rc < 0) {
         return rc;
     }

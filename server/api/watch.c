@@ -6,9 +6,10 @@
  *        full v  |                       v
  *           BLOCKED                     ARMED on the hub --fired--> PUMP
  *
- * One number, next_rev, says where the stream is: the hub fires when something at or after it changed, the pump reads
- * exactly from it. So nothing is missed or told twice, and a slow client costs no memory: it is simply behind.
- * The hub holds the subscription while ARMED; ending waits until it has given it back. */
+ * One number, next_rev, says where the stream is: the hub fires when something at or after it
+ * changed, the pump reads exactly from it. So nothing is missed or told twice, and a slow client
+ * costs no memory: it is simply behind. The hub holds the subscription while ARMED; ending waits
+ * until it has given it back. */
 #include <stdio.h>
 #include <string.h>
 
@@ -49,10 +50,12 @@ struct watch {
 static int add_range(struct watch *t, struct buf *key, int is_prefix, char space)
 {
     if (t->n_ranges == WATCH_PATTERNS_MAX) {
-        http_respond_error(t->r, MU_E_BAD_REQUEST, "at most %d patterns may be watched in one stream", WATCH_PATTERNS_MAX);
+        http_respond_error(t->r, MU_E_BAD_REQUEST,
+                           "at most %d patterns may be watched in one stream", WATCH_PATTERNS_MAX);
         return -1;
     }
-    t->ranges[t->n_ranges++] = (struct key_range){.key = api_keep(t->r, buf_slice(key)), .is_prefix = is_prefix};
+    t->ranges[t->n_ranges++] =
+        (struct key_range){.key = api_keep(t->r, buf_slice(key)), .is_prefix = is_prefix};
     if (strchr(t->spaces, space) == NULL) {
         t->spaces[strlen(t->spaces)] = space;
     }
@@ -70,8 +73,11 @@ static int add_pattern(struct watch *t, struct slice ns, struct slice p, char sp
     }
     int is_prefix = p.len > 0 && p.p[p.len - 1] == '*';
     p.len -= (size_t)is_prefix;
-    if (!text_is_name(group, KEY_NAME_MAX) || (!is_prefix && p.len == 0) || (p.len > 0 && !text_is_name(p, KEY_CONFIG_MAX))) {
-        http_respond_error(t->r, MU_E_BAD_REQUEST, "a pattern is [group/]name or [group/]prefix*, without control characters");
+    if (!text_is_name(group, KEY_NAME_MAX) || (!is_prefix && p.len == 0) ||
+        (p.len > 0 && !text_is_name(p, KEY_CONFIG_MAX))) {
+        http_respond_error(
+            t->r, MU_E_BAD_REQUEST,
+            "a pattern is [group/]name or [group/]prefix*, without control characters");
         return -1;
     }
     struct buf key;
@@ -81,7 +87,8 @@ static int add_pattern(struct watch *t, struct slice ns, struct slice p, char sp
     } else if (space == SPACE_CONFIG) {
         key_config(&key, &(struct config_name){ns, group, p});
     } else {
-        /* The instances of one service, or of all services whose name starts so: a prefix either way. */
+        /* The instances of one service, or of all services whose name starts so: a prefix either
+         * way. */
         key_instance_prefix(&key, &(struct service_name){ns, group, p});
         key.len -= (size_t)is_prefix; /* without the separator after the name */
     }
@@ -169,7 +176,8 @@ static void event_head(struct jw *w, const char *kind, int is_delete)
     jw_str(w, kind);
 }
 
-static int config_event(struct watch *t, mu_rev rev, struct slice key, struct slice row, int is_delete)
+static int config_event(struct watch *t, mu_rev rev, struct slice key, struct slice row,
+                        int is_delete)
 {
     struct config_name n;
     struct config_row c;
@@ -197,7 +205,8 @@ static int config_event(struct watch *t, mu_rev rev, struct slice key, struct sl
     return 0;
 }
 
-static int instance_event(struct watch *t, mu_rev rev, struct slice key, struct slice row, int is_delete)
+static int instance_event(struct watch *t, mu_rev rev, struct slice key, struct slice row,
+                          int is_delete)
 {
     struct instance_name n;
     struct instance_row i;
@@ -219,20 +228,22 @@ static int instance_event(struct watch *t, mu_rev rev, struct slice key, struct 
     return 0;
 }
 
-static int on_change(void *arg, mu_rev rev, uint32_t sub, struct slice key, struct slice row, int is_delete)
+static int on_change(void *arg, mu_rev rev, uint32_t sub, struct slice key, struct slice row,
+                     int is_delete)
 {
     struct watch *t = arg;
     (void)sub;
     if (!is_wanted(t, key)) {
         return 0;
     }
-    return key.p[0] == SPACE_CONFIG ? config_event(t, rev, key, row, is_delete) : instance_event(t, rev, key, row, is_delete);
+    return key.p[0] == SPACE_CONFIG ? config_event(t, rev, key, row, is_delete)
+                                    : instance_event(t, rev, key, row, is_delete);
 }
 
 static void put_progress(struct watch *t, mu_rev rev)
 {
-    buf_printf(&t->msg, "id: %llu\nevent: progress\ndata: {\"revision\":%llu}\n\n", (unsigned long long)rev,
-               (unsigned long long)rev);
+    buf_printf(&t->msg, "id: %llu\nevent: progress\ndata: {\"revision\":%llu}\n\n",
+               (unsigned long long)rev, (unsigned long long)rev);
 }
 
 /* --- the pump --- */
@@ -403,13 +414,16 @@ static void gate_done(struct core_request *q)
         t->next_rev = head + 1;
     }
     if (t->next_rev > head + 1) {
-        http_respond_error(t->r, MU_E_FUTURE_REVISION, "revision %llu is not written yet; the newest is %llu",
+        http_respond_error(t->r, MU_E_FUTURE_REVISION,
+                           "revision %llu is not written yet; the newest is %llu",
                            (unsigned long long)t->next_rev, (unsigned long long)head);
         return;
     }
     if (t->next_rev <= floor) {
-        http_respond_problem(t->r, MU_E_COMPACTED, "the revision to resume from is no longer kept; read the current state and watch from there",
-                             compact_member, &floor);
+        http_respond_problem(
+            t->r, MU_E_COMPACTED,
+            "the revision to resume from is no longer kept; read the current state and watch from there",
+            compact_member, &floor);
         return;
     }
     api_headers(t->r, t->api, head, READ_LINEAR);
@@ -422,7 +436,9 @@ static int parse_from(struct watch *t)
     mu_rev rev;
     if (http_header(t->r, "last-event-id", &s) && s.len > 0) {
         if (text_u64(s, UINT64_MAX - 1, &rev) != 0) {
-            http_respond_error(t->r, MU_E_BAD_REQUEST, "Last-Event-ID must be the id of a message of this stream: a revision");
+            http_respond_error(
+                t->r, MU_E_BAD_REQUEST,
+                "Last-Event-ID must be the id of a message of this stream: a revision");
             return -1;
         }
         t->next_rev = rev + 1;
@@ -443,7 +459,8 @@ static int parse_progress(struct watch *t)
     struct slice s;
     t->progress_ms = PROGRESS_MS;
     if (http_query(t->r, "progress", &s) &&
-        (text_duration_ms(s, PROGRESS_MAX_MS, &t->progress_ms) != 0 || t->progress_ms < PROGRESS_MIN_MS)) {
+        (text_duration_ms(s, PROGRESS_MAX_MS, &t->progress_ms) != 0 ||
+         t->progress_ms < PROGRESS_MIN_MS)) {
         http_respond_error(t->r, MU_E_BAD_REQUEST, "progress must be a duration from 1s to 10m");
         return -1;
     }
@@ -452,25 +469,32 @@ static int parse_progress(struct watch *t)
 
 void api_watch(struct http_req *r, void *arg)
 {
-    static const char *const known[] = {"namespace", "services", "configs", "from", "progress", NULL};
+    static const char *const known[] = {"namespace", "services", "configs",
+                                        "from",      "progress", NULL};
     struct watch *t = http_alloc(r, sizeof(*t));
     struct slice ns;
     memset(t, 0, sizeof(*t));
     t->r = r;
     t->api = api_of(arg);
     buf_init(&t->msg);
-    if (api_known_query(r, known) != 0 || api_namespace(r, &ns) != 0 || parse_from(t) != 0 || parse_progress(t) != 0) {
+    if (api_known_query(r, known) != 0 || api_namespace(r, &ns) != 0 || parse_from(t) != 0 ||
+        parse_progress(t) != 0) {
         return;
     }
     t->ranges = http_alloc(r, WATCH_PATTERNS_MAX * sizeof(*t->ranges));
-    if (add_patterns(t, ns, "services", SPACE_INSTANCE) != 0 || add_patterns(t, ns, "configs", SPACE_CONFIG) != 0) {
+    if (add_patterns(t, ns, "services", SPACE_INSTANCE) != 0 ||
+        add_patterns(t, ns, "configs", SPACE_CONFIG) != 0) {
         return;
     }
     if (t->n_ranges == 0) {
-        http_respond_error(r, MU_E_BAD_REQUEST, "watch needs ?services= or ?configs= with at least one pattern");
+        http_respond_error(r, MU_E_BAD_REQUEST,
+                           "watch needs ?services= or ?configs= with at least one pattern");
         return;
     }
-    t->sub = (struct sub){.reply = worker_mailbox(http_worker(r)), .fired = on_fired, .ranges = t->ranges, .n_ranges = t->n_ranges};
+    t->sub = (struct sub){.reply = worker_mailbox(http_worker(r)),
+                          .fired = on_fired,
+                          .ranges = t->ranges,
+                          .n_ranges = t->n_ranges};
     t->gate.q.done = gate_done;
     t->gate.q.reply = worker_mailbox(http_worker(r));
     core_read_gate(t->api->core, &t->gate, READ_LINEAR, t->api->timeout_ms);

@@ -49,8 +49,9 @@ static int env_row(struct slice name, size_t *out_row)
 /* Variables of other programs of the family, and of the build. */
 static int env_is_foreign(struct slice name)
 {
-    static const char *const known[] = {"MUSTER_ENDPOINTS", "MUSTER_NAMESPACE", "MUSTER_GROUP", "MUSTER_CONFIG", "MUSTER_CACHE",
-                                        "MUSTER_OUTPUT", "MUSTER_TIMEOUT", "MUSTER_CACERT", "MUSTER_CERT", "MUSTER_KEY"};
+    static const char *const known[] = {
+        "MUSTER_ENDPOINTS", "MUSTER_NAMESPACE", "MUSTER_GROUP",  "MUSTER_CONFIG", "MUSTER_CACHE",
+        "MUSTER_OUTPUT",    "MUSTER_TIMEOUT",   "MUSTER_CACERT", "MUSTER_CERT",   "MUSTER_KEY"};
     for (size_t i = 0; i < N_ELEMENTS(known); i++) {
         if (slice_eq(name, slice_str(known[i]))) {
             return 1;
@@ -72,8 +73,10 @@ static int take_env(char **envp, struct conf_parsed *out, struct err *e)
             continue;
         }
         if (env_row(name, &row) != 0) {
-            return err_set(e, MU_E_BAD_REQUEST, "environment: unknown variable %.*s; `musterd --help` lists those that count",
-                           SLICE_FMT(name));
+            return err_set(
+                e, MU_E_BAD_REQUEST,
+                "environment: unknown variable %.*s; `musterd --help` lists those that count",
+                SLICE_FMT(name));
         }
         int rc = conf_set(out, row, slice_str(eq + 1), CONF_ENV, e);
         if (rc != 0) {
@@ -90,7 +93,8 @@ static int flag_row(struct slice name, int is_short, size_t *out_row)
     for (size_t i = 0; i < conf_table_n; i++) {
         char want[64];
         conf_flag_name(&conf_table[i], want);
-        if (is_short ? name.len == 1 && conf_table[i].short_flag == name.p[0] : slice_eq(name, slice_str(want))) {
+        if (is_short ? name.len == 1 && conf_table[i].short_flag == name.p[0]
+                     : slice_eq(name, slice_str(want))) {
             *out_row = i;
             return 0;
         }
@@ -110,12 +114,14 @@ static int unknown_flag(const char *arg, struct err *e)
     snprintf(word, sizeof(word), "%.60s", arg + strspn(arg, "-"));
     word[strcspn(word, "=")] = '\0';
     const char *near = text_nearest(word, list, conf_table_n);
-    return err_set(e, MU_E_BAD_REQUEST, "unknown flag %.60s%s%s%s; see musterd --help", arg, near != NULL ? "; did you mean --" : "",
-                   near != NULL ? near : "", near != NULL ? "?" : "");
+    return err_set(e, MU_E_BAD_REQUEST, "unknown flag %.60s%s%s%s; see musterd --help", arg,
+                   near != NULL ? "; did you mean --" : "", near != NULL ? near : "",
+                   near != NULL ? "?" : "");
 }
 
 /* One flag at argv[*at]; moves *at over its value. `apply`: 0 only looks for --config. */
-static int take_flag(int argc, char **argv, int *at, struct conf_parsed *out, int apply, struct err *e)
+static int take_flag(int argc, char **argv, int *at, struct conf_parsed *out, int apply,
+                     struct err *e)
 {
     const char *arg = argv[*at];
     int is_short = arg[1] != '-';
@@ -150,9 +156,15 @@ static int command_of(const char *word, enum conf_command *out)
     static const struct {
         const char *word;
         enum conf_command command;
-    } words[] = {{"check-config", CONF_CHECK}, {"show-config", CONF_SHOW},       {"help", CONF_HELP}, {"--help", CONF_HELP},
-                 {"-h", CONF_HELP},            {"version", CONF_VERSION},        {"--version", CONF_VERSION},
-                 {"--man", CONF_MAN},          {"export-snapshot", CONF_EXPORT_SNAPSHOT}};
+    } words[] = {{"check-config", CONF_CHECK},
+                 {"show-config", CONF_SHOW},
+                 {"help", CONF_HELP},
+                 {"--help", CONF_HELP},
+                 {"-h", CONF_HELP},
+                 {"version", CONF_VERSION},
+                 {"--version", CONF_VERSION},
+                 {"--man", CONF_MAN},
+                 {"export-snapshot", CONF_EXPORT_SNAPSHOT}};
     for (size_t i = 0; i < N_ELEMENTS(words); i++) {
         if (strcmp(word, words[i].word) == 0) {
             *out = words[i].command;
@@ -175,7 +187,8 @@ static int take_args(int argc, char **argv, struct conf_parsed *out, int apply, 
                 return rc;
             }
         } else if (out->command == CONF_RUN || out->argument[0] != '\0') {
-            return err_set(e, MU_E_BAD_REQUEST, "unexpected argument \"%.60s\"; see musterd --help", argv[i]);
+            return err_set(e, MU_E_BAD_REQUEST, "unexpected argument \"%.60s\"; see musterd --help",
+                           argv[i]);
         } else {
             snprintf(out->argument, sizeof(out->argument), "%s", argv[i]);
         }
@@ -223,7 +236,8 @@ int conf_parse(int argc, char **argv, char **envp, struct conf_parsed *out, stru
         snprintf(out->file, sizeof(out->file), "%s", from_env);
     }
     int rc = take_args(argc, argv, out, 0, e);
-    if (rc != 0 || out->command == CONF_HELP || out->command == CONF_VERSION || out->command == CONF_MAN) {
+    if (rc != 0 || out->command == CONF_HELP || out->command == CONF_VERSION ||
+        out->command == CONF_MAN) {
         return rc;
     }
     if (out->command == CONF_CHECK && out->argument[0] != '\0') {
@@ -242,7 +256,8 @@ static void print_row(FILE *out, const struct conf_row *r)
     char flag[64], env[64], left[160], dflt[64] = "";
     conf_flag_name(r, flag);
     conf_env_name(r, env);
-    int n = r->short_flag != 0 ? snprintf(left, sizeof(left), "-%c, --%s", r->short_flag, flag) : snprintf(left, sizeof(left), "    --%s", flag);
+    int n = r->short_flag != 0 ? snprintf(left, sizeof(left), "-%c, --%s", r->short_flag, flag)
+                               : snprintf(left, sizeof(left), "    --%s", flag);
     if (r->argument != NULL) {
         snprintf(left + n, sizeof(left) - (size_t)n, " %s", r->argument);
     }
@@ -251,25 +266,30 @@ static void print_row(FILE *out, const struct conf_row *r)
     } else {
         snprintf(dflt, sizeof(dflt), "%s", r->dflt);
     }
-    fprintf(out, "  %s\n        %s%s%s%s [%s]\n", left, r->help, dflt[0] != '\0' ? " (default " : "", dflt, dflt[0] != '\0' ? ")" : "", env);
+    fprintf(out, "  %s\n        %s%s%s%s [%s]\n", left, r->help,
+            dflt[0] != '\0' ? " (default " : "", dflt, dflt[0] != '\0' ? ")" : "", env);
 }
 
 void conf_print_help(FILE *out)
 {
-    fprintf(out, "usage: musterd [flags]                          run a node\n"
-                 "       musterd check-config [FILE] [flags]      check a configuration and exit\n"
-                 "       musterd show-config [flags]              print what is in effect and where it came from\n"
-                 "       musterd export-snapshot FILE [flags]     write a snapshot of a stopped node's data directory\n"
-                 "       musterd --help | --version\n\n"
-                 "A single node needs only --data-dir. One of three:\n"
-                 "  musterd --name n1 --data-dir DIR --listen 127.0.0.1:8500 --peer 127.0.0.1:8300 \\\n"
-                 "          --initial-cluster n1=127.0.0.1:8300,n2=127.0.0.1:8301,n3=127.0.0.1:8302\n\n"
-                 "flags (environment variable in brackets; in the file the key is the flag with _ for -, sections with .):\n"
-                 "    --config FILE\n        YAML file with any of these settings [MUSTER_CONFIG]\n");
+    fprintf(
+        out,
+        "usage: musterd [flags]                          run a node\n"
+        "       musterd check-config [FILE] [flags]      check a configuration and exit\n"
+        "       musterd show-config [flags]              print what is in effect and where it came from\n"
+        "       musterd export-snapshot FILE [flags]     write a snapshot of a stopped node's data directory\n"
+        "       musterd --help | --version\n\n"
+        "A single node needs only --data-dir. One of three:\n"
+        "  musterd --name n1 --data-dir DIR --listen 127.0.0.1:8500 --peer 127.0.0.1:8300 \\\n"
+        "          --initial-cluster n1=127.0.0.1:8300,n2=127.0.0.1:8301,n3=127.0.0.1:8302\n\n"
+        "flags (environment variable in brackets; in the file the key is the flag with _ for -, sections with .):\n"
+        "    --config FILE\n        YAML file with any of these settings [MUSTER_CONFIG]\n");
     for (size_t i = 0; i < conf_table_n; i++) {
         print_row(out, &conf_table[i]);
     }
-    fprintf(out, "\nexit status: 0 clean stop, 2 wrong usage, 75 a disk sync failed, 76 stored data is damaged, 77 internal error, 78 configuration error\n");
+    fprintf(
+        out,
+        "\nexit status: 0 clean stop, 2 wrong usage, 75 a disk sync failed, 76 stored data is damaged, 77 internal error, 78 configuration error\n");
 }
 
 void conf_print(const struct conf_parsed *p, FILE *out)
@@ -280,30 +300,37 @@ void conf_print(const struct conf_parsed *p, FILE *out)
         conf_format(&p->conf, i, v);
         int is_quoted = conf_table[i].type == CONF_TEXT;
         const char *key = conf_table[i].key, *dot = strchr(key, '.');
-        if (dot != NULL && (i == 0 || strncmp(conf_table[i - 1].key, key, (size_t)(dot - key) + 1) != 0)) {
+        if (dot != NULL &&
+            (i == 0 || strncmp(conf_table[i - 1].key, key, (size_t)(dot - key) + 1) != 0)) {
             fprintf(out, "%.*s:\n", (int)(dot - key), key);
         }
-        fprintf(out, "%s%s: %s%s%s  # %s\n", dot != NULL ? "  " : "", dot != NULL ? dot + 1 : key, is_quoted ? "\"" : "", v,
-                is_quoted ? "\"" : "", origins[p->origin[i]]);
+        fprintf(out, "%s%s: %s%s%s  # %s\n", dot != NULL ? "  " : "", dot != NULL ? dot + 1 : key,
+                is_quoted ? "\"" : "", v, is_quoted ? "\"" : "", origins[p->origin[i]]);
     }
 }
 
 void conf_print_man(FILE *out)
 {
-    fprintf(out, "musterd(8)\n\n# NAME\n\nmusterd - configuration and service registry server\n\n# SYNOPSIS\n\n"
-                 "*musterd* [flags]\n\n*musterd* check-config [FILE] [flags]\n\n*musterd* show-config [flags]\n\n"
-                 "*musterd* export-snapshot FILE [flags]\n\n# DESCRIPTION\n\n"
-                 "musterd keeps service instances and versioned configuration in a replicated store and pushes changes to clients. "
-                 "A setting comes from its default, the file given by *--config*, the environment or a flag; the later one wins.\n\n"
-                 "SIGTERM and SIGINT drain and stop; a second one stops at once. SIGHUP loads certificates and reloadable settings anew.\n\n"
-                 "# FLAGS\n\n*--config* _FILE_\n\tYAML file with any of these settings (MUSTER_CONFIG)\n\n");
+    fprintf(
+        out,
+        "musterd(8)\n\n# NAME\n\nmusterd - configuration and service registry server\n\n# SYNOPSIS\n\n"
+        "*musterd* [flags]\n\n*musterd* check-config [FILE] [flags]\n\n*musterd* show-config [flags]\n\n"
+        "*musterd* export-snapshot FILE [flags]\n\n# DESCRIPTION\n\n"
+        "musterd keeps service instances and versioned configuration in a replicated store and pushes changes to clients. "
+        "A setting comes from its default, the file given by *--config*, the environment or a flag; the later one wins.\n\n"
+        "SIGTERM and SIGINT drain and stop; a second one stops at once. SIGHUP loads certificates and reloadable settings anew.\n\n"
+        "# FLAGS\n\n*--config* _FILE_\n\tYAML file with any of these settings (MUSTER_CONFIG)\n\n");
     for (size_t i = 0; i < conf_table_n; i++) {
         char flag[64], env[64];
         conf_flag_name(&conf_table[i], flag);
         conf_env_name(&conf_table[i], env);
-        fprintf(out, "*--%s* _%s_\n\t%s (%s)%s\n\n", flag, conf_table[i].argument != NULL ? conf_table[i].argument : "true|false",
-                conf_table[i].help, env, conf_table[i].is_reloadable ? "; taken over by SIGHUP" : "");
+        fprintf(out, "*--%s* _%s_\n\t%s (%s)%s\n\n", flag,
+                conf_table[i].argument != NULL ? conf_table[i].argument : "true|false",
+                conf_table[i].help, env,
+                conf_table[i].is_reloadable ? "; taken over by SIGHUP" : "");
     }
-    fprintf(out, "# EXIT STATUS\n\n0 clean stop, 2 wrong usage, 75 a disk sync failed, 76 stored data is damaged, 77 internal error, "
-                 "78 configuration error.\n\n# SEE ALSO\n\n*musterctl*(1)\n");
+    fprintf(
+        out,
+        "# EXIT STATUS\n\n0 clean stop, 2 wrong usage, 75 a disk sync failed, 76 stored data is damaged, 77 internal error, "
+        "78 configuration error.\n\n# SEE ALSO\n\n*musterctl*(1)\n");
 }

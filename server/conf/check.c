@@ -9,7 +9,8 @@
 static int is_node_name(const char *s)
 {
     size_t n = strlen(s);
-    return n > 0 && n <= 63 && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
+    return n > 0 && n <= 63 &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
 }
 
 /* host:port or [v6]:port. */
@@ -20,14 +21,16 @@ static int check_address(const char *what, const char *s, int is_zero_ok, struct
     int is_bracketed = s[0] == '[' && colon != NULL && colon > s && colon[-1] == ']';
     if (colon == NULL || colon == s || (!is_bracketed && strchr(s, ':') != colon) ||
         text_u64(slice_str(colon + 1), 65535, &port) != 0 || (port == 0 && !is_zero_ok)) {
-        return err_set(e, MU_E_BAD_REQUEST, "%s: \"%.80s\" is not host:port (or [v6]:port)", what, s);
+        return err_set(e, MU_E_BAD_REQUEST, "%s: \"%.80s\" is not host:port (or [v6]:port)", what,
+                       s);
     }
     return 0;
 }
 
 int conf_is_loopback(const char *address)
 {
-    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0 || strncmp(address, "localhost:", 10) == 0;
+    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0 ||
+           strncmp(address, "localhost:", 10) == 0;
 }
 
 /* The next item of a comma-separated list into out; 0 at the end, -1 when too long. */
@@ -65,7 +68,8 @@ int conf_listeners(const struct conf *c, char (*out)[256], size_t *out_n, struct
         memcpy(out[n++], item, sizeof(item));
     }
     if (rc < 0 || n == 0) {
-        return err_set(e, MU_E_BAD_REQUEST, "listen: at least one host:port of at most 255 bytes is needed");
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "listen: at least one host:port of at most 255 bytes is needed");
     }
     *out_n = n;
     return 0;
@@ -75,13 +79,16 @@ static int parse_member(const char *item, struct conf_member *out, struct err *e
 {
     const char *eq = strchr(item, '=');
     if (eq == NULL || eq == item || (size_t)(eq - item) >= sizeof(out->name)) {
-        return err_set(e, MU_E_BAD_REQUEST, "initial_cluster: \"%.80s\" is not NAME=HOST:PORT", item);
+        return err_set(e, MU_E_BAD_REQUEST, "initial_cluster: \"%.80s\" is not NAME=HOST:PORT",
+                       item);
     }
     memset(out, 0, sizeof(*out));
     memcpy(out->name, item, (size_t)(eq - item));
     snprintf(out->address, sizeof(out->address), "%s", eq + 1);
     if (!is_node_name(out->name)) {
-        return err_set(e, MU_E_BAD_REQUEST, "initial_cluster: \"%.63s\" is not a node name (letters, digits, - _ .)", out->name);
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "initial_cluster: \"%.63s\" is not a node name (letters, digits, - _ .)",
+                       out->name);
     }
     return check_address("initial_cluster", out->address, 0, e);
 }
@@ -94,14 +101,18 @@ int conf_members(const struct conf *c, struct conf_member *out, size_t *out_n, s
     int rc;
     while ((rc = next_item(&at, item, sizeof(item))) > 0) {
         if (n == CONF_MEMBERS_MAX) {
-            return err_set(e, MU_E_BAD_REQUEST, "initial_cluster: at most %d members", CONF_MEMBERS_MAX);
+            return err_set(e, MU_E_BAD_REQUEST, "initial_cluster: at most %d members",
+                           CONF_MEMBERS_MAX);
         }
         if (parse_member(item, &out[n], e) != 0) {
             return e->code;
         }
         for (size_t i = 0; i < n; i++) {
-            if (strcmp(out[i].name, out[n].name) == 0 || strcmp(out[i].address, out[n].address) == 0) {
-                return err_set(e, MU_E_BAD_REQUEST, "initial_cluster: %s is listed twice, by name or address", out[n].name);
+            if (strcmp(out[i].name, out[n].name) == 0 ||
+                strcmp(out[i].address, out[n].address) == 0) {
+                return err_set(e, MU_E_BAD_REQUEST,
+                               "initial_cluster: %s is listed twice, by name or address",
+                               out[n].name);
             }
         }
         n++;
@@ -125,13 +136,16 @@ static int check_cluster(const struct conf *c, struct err *e)
         self += strcmp(m[i].name, c->name) == 0;
     }
     if (n > 0 && self == 0 && !c->is_join) {
-        return err_set(e, MU_E_BAD_REQUEST, "initial_cluster does not name this node (%s)", c->name);
+        return err_set(e, MU_E_BAD_REQUEST, "initial_cluster does not name this node (%s)",
+                       c->name);
     }
     if (n == 2) {
-        return err_set(e, MU_E_BAD_REQUEST, "initial_cluster: two nodes survive less than one; use one, three or five");
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "initial_cluster: two nodes survive less than one; use one, three or five");
     }
     if ((n > 1 || c->is_join) && c->peer[0] == '\0') {
-        return err_set(e, MU_E_BAD_REQUEST, "a node of a cluster needs --peer, the address for the other nodes");
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "a node of a cluster needs --peer, the address for the other nodes");
     }
     return c->peer[0] != '\0' ? check_address("peer", c->peer, 0, e) : 0;
 }
@@ -147,7 +161,8 @@ static int check_together(const char *a, const char *b, const char *names, struc
 static int check_tls(const struct conf *c, struct err *e)
 {
     if (check_together(c->tls_cert, c->tls_key, "tls.cert and tls.key", e) != 0 ||
-        check_together(c->peer_tls_cert, c->peer_tls_key, "peer_tls.cert and peer_tls.key", e) != 0 ||
+        check_together(c->peer_tls_cert, c->peer_tls_key, "peer_tls.cert and peer_tls.key", e) !=
+            0 ||
         check_together(c->peer_tls_cert, c->peer_tls_ca, "peer_tls.cert and peer_tls.ca", e) != 0) {
         return e->code;
     }
@@ -164,9 +179,10 @@ static int check_exposure(const struct conf *c, struct err *e)
     int rc = conf_listeners(c, addresses, &n, e);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         if (!conf_is_loopback(addresses[i]) && !c->is_insecure && c->tls_client_ca[0] == '\0') {
-            return err_set(e, MU_E_BAD_REQUEST,
-                           "listen %s is reachable by others and there is no access control: use client certificates (tls.client_ca) or say --insecure",
-                           addresses[i]);
+            return err_set(
+                e, MU_E_BAD_REQUEST,
+                "listen %s is reachable by others and there is no access control: use client certificates (tls.client_ca) or say --insecure",
+                addresses[i]);
         }
     }
     return rc;
@@ -176,16 +192,21 @@ int conf_check(const struct conf *c, struct err *e)
 {
     enum log_level level;
     if (!is_node_name(c->name)) {
-        return err_set(e, MU_E_BAD_REQUEST, "name: \"%.63s\" is not a node name (1 to 63 letters, digits, - _ .)", c->name);
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "name: \"%.63s\" is not a node name (1 to 63 letters, digits, - _ .)",
+                       c->name);
     }
     if (c->data_dir[0] == '\0') {
-        return err_set(e, MU_E_BAD_REQUEST, "data_dir is missing: say where the data shall live with --data-dir DIR");
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "data_dir is missing: say where the data shall live with --data-dir DIR");
     }
     if (log_level_from(c->log_level, &level) != 0) {
-        return err_set(e, MU_E_BAD_REQUEST, "log_level must be debug, info, warn or error, not \"%s\"", c->log_level);
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "log_level must be debug, info, warn or error, not \"%s\"", c->log_level);
     }
     if (c->heartbeat_ms * 3 > c->election_ms) {
-        return err_set(e, MU_E_BAD_REQUEST, "heartbeat must be at most a third of election_timeout");
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "heartbeat must be at most a third of election_timeout");
     }
     int rc = check_cluster(c, e);
     rc = rc != 0 ? rc : check_tls(c, e);

@@ -9,50 +9,80 @@
 #include "server/conf/table.h"
 
 #define AT(member) offsetof(struct conf, member), sizeof(((struct conf *)0)->member)
-#define DAY_MS "2592000000"
+#define DAY_MS     "2592000000"
 
 const struct conf_row conf_table[] = {
-    {"name", 'n', CONF_TEXT, AT(name), "n1", 0, 0, "NAME", "this node's name; letters, digits, - _ .", 0},
-    {"data_dir", 'd', CONF_TEXT, AT(data_dir), "", 0, 0, "DIR", "directory for the log, the store and snapshots (made with mode 0700)", 0},
-    {"listen", 'l', CONF_TEXT, AT(listen), "127.0.0.1:8500", 0, 0, "HOST:PORT,...", "addresses for clients (HTTP)", 0},
+    {"name", 'n', CONF_TEXT, AT(name), "n1", 0, 0, "NAME",
+     "this node's name; letters, digits, - _ .", 0},
+    {"data_dir", 'd', CONF_TEXT, AT(data_dir), "", 0, 0, "DIR",
+     "directory for the log, the store and snapshots (made with mode 0700)", 0},
+    {"listen", 'l', CONF_TEXT, AT(listen), "127.0.0.1:8500", 0, 0, "HOST:PORT,...",
+     "addresses for clients (HTTP)", 0},
     {"peer", 'p', CONF_TEXT, AT(peer), "", 0, 0, "HOST:PORT", "address for the other nodes", 0},
     {"initial_cluster", 'c', CONF_TEXT, AT(initial_cluster), "", 0, 0, "NAME=HOST:PORT,...",
-     "all first members of a new cluster, the same on each; without it a node is a cluster of one", 0},
-    {"join", 0, CONF_BOOL, AT(is_join), "false", 0, 0, NULL, "start empty and wait to be added to a running cluster", 0},
-    {"restore", 0, CONF_TEXT, AT(restore), "", 0, 0, "FILE", "fill an empty data directory from this snapshot before the first start", 0},
-    {"tls.cert", 0, CONF_TEXT, AT(tls_cert), "", 0, 0, "FILE", "PEM certificate chain for clients; with it all client listeners speak TLS", 0},
-    {"tls.key", 0, CONF_TEXT, AT(tls_key), "", 0, 0, "FILE", "its private key, readable by the owner only", 0},
-    {"tls.client_ca", 0, CONF_TEXT, AT(tls_client_ca), "", 0, 0, "FILE", "ask clients for a certificate of this authority", 0},
-    {"peer_tls.cert", 0, CONF_TEXT, AT(peer_tls_cert), "", 0, 0, "FILE", "PEM certificate chain for peers; its name is NAME.muster-peer", 0},
-    {"peer_tls.key", 0, CONF_TEXT, AT(peer_tls_key), "", 0, 0, "FILE", "its private key, readable by the owner only", 0},
-    {"peer_tls.ca", 0, CONF_TEXT, AT(peer_tls_ca), "", 0, 0, "FILE", "the authority that signed all peers' certificates", 0},
+     "all first members of a new cluster, the same on each; without it a node is a cluster of one",
+     0},
+    {"join", 0, CONF_BOOL, AT(is_join), "false", 0, 0, NULL,
+     "start empty and wait to be added to a running cluster", 0},
+    {"restore", 0, CONF_TEXT, AT(restore), "", 0, 0, "FILE",
+     "fill an empty data directory from this snapshot before the first start", 0},
+    {"tls.cert", 0, CONF_TEXT, AT(tls_cert), "", 0, 0, "FILE",
+     "PEM certificate chain for clients; with it all client listeners speak TLS", 0},
+    {"tls.key", 0, CONF_TEXT, AT(tls_key), "", 0, 0, "FILE",
+     "its private key, readable by the owner only", 0},
+    {"tls.client_ca", 0, CONF_TEXT, AT(tls_client_ca), "", 0, 0, "FILE",
+     "ask clients for a certificate of this authority", 0},
+    {"peer_tls.cert", 0, CONF_TEXT, AT(peer_tls_cert), "", 0, 0, "FILE",
+     "PEM certificate chain for peers; its name is NAME.muster-peer", 0},
+    {"peer_tls.key", 0, CONF_TEXT, AT(peer_tls_key), "", 0, 0, "FILE",
+     "its private key, readable by the owner only", 0},
+    {"peer_tls.ca", 0, CONF_TEXT, AT(peer_tls_ca), "", 0, 0, "FILE",
+     "the authority that signed all peers' certificates", 0},
     {"peer_plaintext", 0, CONF_BOOL, AT(is_peer_plaintext_allowed), "false", 0, 0, NULL,
      "let peers talk without TLS beyond loopback addresses", 0},
-    {"insecure", 0, CONF_BOOL, AT(is_insecure), "false", 0, 0, NULL, "listen beyond loopback addresses although everybody may do everything", 0},
-    {"workers", 0, CONF_U64, AT(workers), "0", 0, 64, "N", "threads that serve connections; 0 = one per core beyond the first, 1 to 8", 0},
-    {"log_level", 0, CONF_TEXT, AT(log_level), "info", 0, 0, "LEVEL", "debug, info, warn or error", 1},
-    {"election_timeout", 0, CONF_MS, AT(election_ms), "400", 100, 60000, "DURATION", "a follower waits one to two of these for a leader", 0},
-    {"heartbeat", 0, CONF_MS, AT(heartbeat_ms), "50", 10, 10000, "DURATION", "a leader shows itself so often", 0},
-    {"value_max", 0, CONF_BYTES, AT(value_max_bytes), "1048576", 1024, 10485760, "BYTES", "largest config", 0},
-    {"store_max", 0, CONF_BYTES, AT(store_max_bytes), "68719476736", 16777216, 1099511627776, "BYTES", "largest size of the store", 0},
+    {"insecure", 0, CONF_BOOL, AT(is_insecure), "false", 0, 0, NULL,
+     "listen beyond loopback addresses although everybody may do everything", 0},
+    {"workers", 0, CONF_U64, AT(workers), "0", 0, 64, "N",
+     "threads that serve connections; 0 = one per core beyond the first, 1 to 8", 0},
+    {"log_level", 0, CONF_TEXT, AT(log_level), "info", 0, 0, "LEVEL", "debug, info, warn or error",
+     1},
+    {"election_timeout", 0, CONF_MS, AT(election_ms), "400", 100, 60000, "DURATION",
+     "a follower waits one to two of these for a leader", 0},
+    {"heartbeat", 0, CONF_MS, AT(heartbeat_ms), "50", 10, 10000, "DURATION",
+     "a leader shows itself so often", 0},
+    {"value_max", 0, CONF_BYTES, AT(value_max_bytes), "1048576", 1024, 10485760, "BYTES",
+     "largest config", 0},
+    {"store_max", 0, CONF_BYTES, AT(store_max_bytes), "68719476736", 16777216, 1099511627776,
+     "BYTES", "largest size of the store", 0},
     {"disk_reserve", 0, CONF_BYTES, AT(disk_reserve_bytes), "0", 0, 1099511627776, "BYTES",
      "refuse writes when less disk space is free; 0 = chosen from the disk's size", 0},
-    {"snapshot_log", 0, CONF_BYTES, AT(snapshot_log_bytes), "67108864", 1048576, 1099511627776, "BYTES", "take a snapshot after so much log", 0},
-    {"segment", 0, CONF_BYTES, AT(segment_bytes), "0", 0, 1073741824, "BYTES", "size of a log segment; 0 = chosen from the disk's size", 0},
-    {"config_keep", 0, CONF_MS, AT(config_keep_ms), DAY_MS, 0, 3153600000000, "DURATION", "config history is kept at least so long", 0},
-    {"config_keep_versions", 0, CONF_U64, AT(config_keep_versions), "100", 1, 1000000, "N", "and at least so many versions of each", 0},
-    {"max_connections", 0, CONF_U64, AT(max_connections), "0", 0, 1000000, "N", "client connections; 0 = from the limit of open files", 0},
-    {"max_connections_per_source", 0, CONF_U64, AT(max_connections_per_source), "0", 0, 1000000, "N",
-     "of one address; 0 = 200, most of all on loopback", 0},
-    {"max_head", 0, CONF_BYTES, AT(max_head_bytes), "16384", 1024, 1048576, "BYTES", "largest head of a request", 0},
-    {"head_timeout", 0, CONF_MS, AT(head_timeout_ms), "10000", 100, 600000, "DURATION", "for the head of a request to arrive", 0},
-    {"idle_timeout", 0, CONF_MS, AT(idle_timeout_ms), "300000", 1000, 86400000, "DURATION", "between two requests of a connection", 0},
-    {"request_timeout", 0, CONF_MS, AT(request_timeout_ms), "5000", 100, 600000, "DURATION", "for a write or a read to be confirmed", 0},
-    {"drain_timeout", 0, CONF_MS, AT(drain_timeout_ms), "10000", 0, 600000, "DURATION", "for running requests to end after SIGTERM", 0},
+    {"snapshot_log", 0, CONF_BYTES, AT(snapshot_log_bytes), "67108864", 1048576, 1099511627776,
+     "BYTES", "take a snapshot after so much log", 0},
+    {"segment", 0, CONF_BYTES, AT(segment_bytes), "0", 0, 1073741824, "BYTES",
+     "size of a log segment; 0 = chosen from the disk's size", 0},
+    {"config_keep", 0, CONF_MS, AT(config_keep_ms), DAY_MS, 0, 3153600000000, "DURATION",
+     "config history is kept at least so long", 0},
+    {"config_keep_versions", 0, CONF_U64, AT(config_keep_versions), "100", 1, 1000000, "N",
+     "and at least so many versions of each", 0},
+    {"max_connections", 0, CONF_U64, AT(max_connections), "0", 0, 1000000, "N",
+     "client connections; 0 = from the limit of open files", 0},
+    {"max_connections_per_source", 0, CONF_U64, AT(max_connections_per_source), "0", 0, 1000000,
+     "N", "of one address; 0 = 200, most of all on loopback", 0},
+    {"max_head", 0, CONF_BYTES, AT(max_head_bytes), "16384", 1024, 1048576, "BYTES",
+     "largest head of a request", 0},
+    {"head_timeout", 0, CONF_MS, AT(head_timeout_ms), "10000", 100, 600000, "DURATION",
+     "for the head of a request to arrive", 0},
+    {"idle_timeout", 0, CONF_MS, AT(idle_timeout_ms), "300000", 1000, 86400000, "DURATION",
+     "between two requests of a connection", 0},
+    {"request_timeout", 0, CONF_MS, AT(request_timeout_ms), "5000", 100, 600000, "DURATION",
+     "for a write or a read to be confirmed", 0},
+    {"drain_timeout", 0, CONF_MS, AT(drain_timeout_ms), "10000", 0, 600000, "DURATION",
+     "for running requests to end after SIGTERM", 0},
 };
 const size_t conf_table_n = N_ELEMENTS(conf_table);
 
-_Static_assert(N_ELEMENTS(conf_table) <= sizeof(((struct conf_parsed *)0)->origin), "one origin per row");
+_Static_assert(N_ELEMENTS(conf_table) <= sizeof(((struct conf_parsed *)0)->origin),
+               "one origin per row");
 
 /* --- values --- */
 
@@ -98,11 +128,12 @@ static int range_error(const struct conf_row *r, struct slice v, struct err *e)
     if (r->type == CONF_MS) {
         text_format_duration((int64_t)r->min, lo);
         text_format_duration((int64_t)r->max, hi);
-        return err_set(e, MU_E_BAD_REQUEST, "%s must be a duration from %s to %s, not \"%.*s\"", r->key, lo, hi,
-                       (int)(v.len < 40 ? v.len : 40), (const char *)v.p);
+        return err_set(e, MU_E_BAD_REQUEST, "%s must be a duration from %s to %s, not \"%.*s\"",
+                       r->key, lo, hi, (int)(v.len < 40 ? v.len : 40), (const char *)v.p);
     }
     return err_set(e, MU_E_BAD_REQUEST, "%s must be %s from %llu to %llu, not \"%.*s\"", r->key,
-                   r->type == CONF_BYTES ? "a size (as in 64MiB)" : "a number", (unsigned long long)r->min, (unsigned long long)r->max,
+                   r->type == CONF_BYTES ? "a size (as in 64MiB)" : "a number",
+                   (unsigned long long)r->min, (unsigned long long)r->max,
                    (int)(v.len < 40 ? v.len : 40), (const char *)v.p);
 }
 
@@ -124,7 +155,8 @@ static int set_number(const struct conf_row *r, void *at, struct slice v, struct
     return 0;
 }
 
-int conf_set(struct conf_parsed *p, size_t row, struct slice v, enum conf_origin origin, struct err *e)
+int conf_set(struct conf_parsed *p, size_t row, struct slice v, enum conf_origin origin,
+             struct err *e)
 {
     const struct conf_row *r = &conf_table[row];
     void *at = (char *)&p->conf + r->offset;
@@ -136,8 +168,8 @@ int conf_set(struct conf_parsed *p, size_t row, struct slice v, enum conf_origin
     case CONF_BOOL:
         rc = text_bool(v, &b);
         if (rc != 0) {
-            return err_set(e, MU_E_BAD_REQUEST, "%s must be true or false, not \"%.*s\"", r->key, (int)(v.len < 40 ? v.len : 40),
-                           (const char *)v.p);
+            return err_set(e, MU_E_BAD_REQUEST, "%s must be true or false, not \"%.*s\"", r->key,
+                           (int)(v.len < 40 ? v.len : 40), (const char *)v.p);
         }
         memcpy(at, &b, sizeof(b));
         break;
@@ -213,7 +245,8 @@ void conf_format(const struct conf *c, size_t row, char out[CONF_TEXT_MAX])
     }
 }
 
-int conf_reload(struct conf *running, const struct conf *fresh, void (*needs_restart)(void *arg, const char *key), void *arg)
+int conf_reload(struct conf *running, const struct conf *fresh,
+                void (*needs_restart)(void *arg, const char *key), void *arg)
 {
     int n = 0;
     for (size_t i = 0; i < conf_table_n; i++) {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Settings of musterd: one table describes each (YAML path, flag, environment variable, type, default, range, help), and from it follow
- * parsing, --help, check-config, the printed effective configuration and the manual page.
+/* Settings of musterd: one table describes each (YAML path, flag, environment variable, type,
+ * default, range, help), and from it follow parsing, --help, check-config, the printed effective
+ * configuration and the manual page.
  *
- * Precedence: default < file < environment (MUSTER_...) < flag. Unknown keys are errors with a suggestion. */
+ * Precedence: default < file < environment (MUSTER_...) < flag. Unknown keys are errors with a
+ * suggestion. */
 #pragma once
 
 #include <stdio.h>
@@ -14,19 +16,20 @@ enum { CONF_MEMBERS_MAX = 9, CONF_LISTENERS_MAX = 16, CONF_TEXT_MAX = 1024 };
 struct conf {
     char name[64];
     char data_dir[CONF_TEXT_MAX];
-    char listen[CONF_TEXT_MAX];            /* comma-separated host:port */
-    char peer[CONF_TEXT_MAX];              /* host:port; empty = none (single node) */
-    char initial_cluster[CONF_TEXT_MAX];   /* n1=host:port,n2=... ; empty = a single node */
+    char listen[CONF_TEXT_MAX];          /* comma-separated host:port */
+    char peer[CONF_TEXT_MAX];            /* host:port; empty = none (single node) */
+    char initial_cluster[CONF_TEXT_MAX]; /* n1=host:port,n2=... ; empty = a single node */
     int is_join;
-    char restore[CONF_TEXT_MAX];           /* snapshot file to start an empty data directory from */
+    char restore[CONF_TEXT_MAX]; /* snapshot file to start an empty data directory from */
     char tls_cert[CONF_TEXT_MAX], tls_key[CONF_TEXT_MAX], tls_client_ca[CONF_TEXT_MAX];
     char peer_tls_cert[CONF_TEXT_MAX], peer_tls_key[CONF_TEXT_MAX], peer_tls_ca[CONF_TEXT_MAX];
     int is_peer_plaintext_allowed;
-    int is_insecure;                       /* listen beyond loopback without access control */
+    int is_insecure; /* listen beyond loopback without access control */
     uint64_t workers;
     char log_level[16];
     int64_t election_ms, heartbeat_ms;
-    uint64_t value_max_bytes, store_max_bytes, disk_reserve_bytes, snapshot_log_bytes, segment_bytes;
+    uint64_t value_max_bytes, store_max_bytes, disk_reserve_bytes, snapshot_log_bytes,
+        segment_bytes;
     int64_t config_keep_ms;
     uint64_t config_keep_versions;
     uint64_t max_connections, max_connections_per_source, max_head_bytes;
@@ -36,27 +39,40 @@ struct conf {
 enum conf_origin { CONF_DEFAULT, CONF_FILE, CONF_ENV, CONF_FLAG };
 
 /* Which command line it was. */
-enum conf_command { CONF_RUN, CONF_CHECK, CONF_SHOW, CONF_HELP, CONF_VERSION, CONF_MAN, CONF_EXPORT_SNAPSHOT };
+enum conf_command {
+    CONF_RUN,
+    CONF_CHECK,
+    CONF_SHOW,
+    CONF_HELP,
+    CONF_VERSION,
+    CONF_MAN,
+    CONF_EXPORT_SNAPSHOT
+};
 
 struct conf_parsed {
     struct conf conf;
     enum conf_command command;
-    char file[CONF_TEXT_MAX];      /* configuration file in use; empty = none */
-    char argument[CONF_TEXT_MAX];  /* of check-config (a file) and export-snapshot (a file) */
-    unsigned char origin[64];      /* by row of the table */
+    char file[CONF_TEXT_MAX];     /* configuration file in use; empty = none */
+    char argument[CONF_TEXT_MAX]; /* of check-config (a file) and export-snapshot (a file) */
+    unsigned char origin[64];     /* by row of the table */
 };
 
-/* Read the command line, the environment and the file. Errors name the place and what would be right. */
+/* Read the command line, the environment and the file. Errors name the place and what would be
+ * right. */
 int conf_parse(int argc, char **argv, char **envp, struct conf_parsed *out, struct err *e);
 /* Parse only a file's text, for check-config and fuzzing. */
-int conf_parse_file_text(const char *name, struct slice text, struct conf_parsed *io, struct err *e);
+int conf_parse_file_text(const char *name, struct slice text, struct conf_parsed *io,
+                         struct err *e);
 /* What is true of the whole: names, addresses, files that belong together. */
 int conf_check(const struct conf *c, struct err *e);
-/* Settings that a running server takes over from `fresh`; the names of changed ones that need a restart go to the log by the caller. */
-int conf_reload(struct conf *running, const struct conf *fresh, void (*needs_restart)(void *arg, const char *key), void *arg);
+/* Settings that a running server takes over from `fresh`; the names of changed ones that need a
+ * restart go to the log by the caller. */
+int conf_reload(struct conf *running, const struct conf *fresh,
+                void (*needs_restart)(void *arg, const char *key), void *arg);
 void conf_print_help(FILE *out);
-void conf_print(const struct conf_parsed *p, FILE *out); /* effective values and where they came from, as YAML */
-void conf_print_man(FILE *out);                          /* scdoc source of musterd(8) */
+void conf_print(const struct conf_parsed *p,
+                FILE *out);     /* effective values and where they came from, as YAML */
+void conf_print_man(FILE *out); /* scdoc source of musterd(8) */
 
 /* One member of initial_cluster. */
 struct conf_member {

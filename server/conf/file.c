@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration file: a mapping of scalars, one level of sections. Anchors, aliases, tags, lists and duplicate keys are
- * refused (libyaml passes them through or overlooks them), so is everything the table does not know. */
+/* The configuration file: a mapping of scalars, one level of sections. Anchors, aliases, tags,
+ * lists and duplicate keys are refused (libyaml passes them through or overlooks them), so is
+ * everything the table does not know. */
 #include <errno.h>
 #include <string.h>
 #include <yaml.h>
@@ -20,16 +21,20 @@ struct reader {
 
 static int fail_at(struct reader *r, const yaml_mark_t *m, const char *what, const char *detail)
 {
-    return err_set(r->e, MU_E_BAD_REQUEST, "%s:%zu:%zu: %s%s", r->name, m->line + 1, m->column + 1, what, detail);
+    return err_set(r->e, MU_E_BAD_REQUEST, "%s:%zu:%zu: %s%s", r->name, m->line + 1, m->column + 1,
+                   what, detail);
 }
 
 static int next_event(struct reader *r, yaml_event_t *ev)
 {
     if (!yaml_parser_parse(&r->parser, ev)) {
-        return fail_at(r, &r->parser.problem_mark, "not YAML: ", r->parser.problem != NULL ? r->parser.problem : "unreadable");
+        return fail_at(r, &r->parser.problem_mark,
+                       "not YAML: ", r->parser.problem != NULL ? r->parser.problem : "unreadable");
     }
-    int has_anchor = (ev->type == YAML_SCALAR_EVENT && ev->data.scalar.anchor != NULL) ||
-                     (ev->type == YAML_MAPPING_START_EVENT && ev->data.mapping_start.anchor != NULL) || ev->type == YAML_ALIAS_EVENT;
+    int has_anchor =
+        (ev->type == YAML_SCALAR_EVENT && ev->data.scalar.anchor != NULL) ||
+        (ev->type == YAML_MAPPING_START_EVENT && ev->data.mapping_start.anchor != NULL) ||
+        ev->type == YAML_ALIAS_EVENT;
     if (has_anchor) {
         int rc = fail_at(r, &ev->start_mark, "anchors and aliases are not used here", "");
         yaml_event_delete(ev);
@@ -42,8 +47,8 @@ static int unknown_key(struct reader *r, const yaml_mark_t *m, const char *key)
 {
     char text[300];
     const char *near = conf_nearest(key);
-    snprintf(text, sizeof(text), "\"%.80s\"%s%s%s", key, near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-             near != NULL ? "\"?" : "");
+    snprintf(text, sizeof(text), "\"%.80s\"%s%s%s", key, near != NULL ? "; did you mean \"" : "",
+             near != NULL ? near : "", near != NULL ? "\"?" : "");
     return fail_at(r, m, "unknown key ", text);
 }
 
@@ -58,7 +63,8 @@ static int take_scalar(struct reader *r, const char *key, const yaml_event_t *ev
     }
     r->seen[row] = 1;
     struct err e = {0};
-    int rc = conf_set(r->out, row, slice_of(ev->data.scalar.value, ev->data.scalar.length), CONF_FILE, &e);
+    int rc = conf_set(r->out, row, slice_of(ev->data.scalar.value, ev->data.scalar.length),
+                      CONF_FILE, &e);
     return rc != 0 ? fail_at(r, &ev->start_mark, "", e.text) : 0;
 }
 
@@ -108,7 +114,8 @@ static int read_mapping(struct reader *r)
             yaml_event_delete(&ev);
             return 0;
         }
-        if (ev.type != YAML_SCALAR_EVENT || ev.data.scalar.length >= 80 || strlen((char *)ev.data.scalar.value) != ev.data.scalar.length) {
+        if (ev.type != YAML_SCALAR_EVENT || ev.data.scalar.length >= 80 ||
+            strlen((char *)ev.data.scalar.value) != ev.data.scalar.length) {
             rc = fail_at(r, &ev.start_mark, "a key is expected", "");
         } else {
             snprintf(key, sizeof(key), "%s%s", r->section, (char *)ev.data.scalar.value);
@@ -140,7 +147,8 @@ static int read_document(struct reader *r)
         }
         if (type == YAML_MAPPING_START_EVENT) {
             rc = read_mapping(r);
-        } else if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT && type != YAML_DOCUMENT_END_EVENT && !is_empty) {
+        } else if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT &&
+                   type != YAML_DOCUMENT_END_EVENT && !is_empty) {
             rc = fail_at(r, &m, "the file must be a mapping of keys to values", "");
         }
         if (rc != 0) {
@@ -153,7 +161,8 @@ int conf_parse_file_text(const char *name, struct slice text, struct conf_parsed
 {
     struct reader *r = &(struct reader){.name = name, .out = io, .e = e};
     if (text.len > FILE_MAX) {
-        return err_set(e, MU_E_BAD_REQUEST, "%s has %zu bytes; a configuration has at most %d", name, text.len, FILE_MAX);
+        return err_set(e, MU_E_BAD_REQUEST, "%s has %zu bytes; a configuration has at most %d",
+                       name, text.len, FILE_MAX);
     }
     if (!yaml_parser_initialize(&r->parser)) {
         return err_set(e, MU_E_INTERNAL, "no memory for the YAML parser");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Health checks belong to the cluster: each instance's check is run by one live node, chosen by rendezvous hashing of the
- * instance over the live nodes. The leader tells every second which nodes live; when one dies its share moves.
- * Only changes of state become commands. */
+/* Health checks belong to the cluster: each instance's check is run by one live node, chosen by
+ * rendezvous hashing of the instance over the live nodes. The leader tells every second which nodes
+ * live; when one dies its share moves. Only changes of state become commands. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -12,14 +12,15 @@
 #include "server/core/core_impl.h"
 #include "server/core/probe.h"
 
-#define HASH_FUNCTION(keyptr, keylen, hashv) ((hashv) = (unsigned)hash_xxh3((keyptr), (keylen), 0x63686b))
+#define HASH_FUNCTION(keyptr, keylen, hashv) \
+    ((hashv) = (unsigned)hash_xxh3((keyptr), (keylen), 0x63686b))
 #include <uthash.h>
 
 enum {
     TURN_MS = 50,
     SHARES_EVERY_MS = 1000,
-    PROBES_MAX = 512,       /* at once, on one node */
-    DEAD_AFTER_MS = 2000,   /* a member not heard of for so long runs no checks */
+    PROBES_MAX = 512,     /* at once, on one node */
+    DEAD_AFTER_MS = 2000, /* a member not heard of for so long runs no checks */
 };
 
 struct checked {
@@ -32,11 +33,11 @@ struct checked {
     char method[17];
     int64_t interval_ms, timeout_ms, remove_after_ms;
     uint32_t failures, successes, n_fail, n_pass;
-    int is_healthy;        /* as the store says */
+    int is_healthy; /* as the store says */
     int is_mine;
     int is_proposing;
     int64_t next_at;
-    int64_t unhealthy_at;  /* since when this node has seen it unhealthy; 0 */
+    int64_t unhealthy_at; /* since when this node has seen it unhealthy; 0 */
     struct probe *probe;
 };
 
@@ -76,8 +77,10 @@ static void checked_assign(struct checks *k, struct checked *c)
     c->is_mine = is_mine;
     c->n_fail = c->n_pass = 0;
     c->unhealthy_at = 0;
-    /* Spread the first runs over the interval, but look at an instance that is not healthy yet at once. */
-    c->next_at = clock_mono_ms() + (c->is_healthy ? (int64_t)rnd_below((uint64_t)c->interval_ms) : 0);
+    /* Spread the first runs over the interval, but look at an instance that is not healthy yet at
+     * once. */
+    c->next_at =
+        clock_mono_ms() + (c->is_healthy ? (int64_t)rnd_below((uint64_t)c->interval_ms) : 0);
     if (!is_mine && c->probe != NULL) {
         probe_cancel(c->probe);
         c->probe = NULL;
@@ -113,7 +116,8 @@ static void tell_shares(struct checks *k)
     replica_status(k->core->replica, s);
     for (size_t i = 0; i < s->n_members; i++) {
         const struct replica_member_status *m = &s->members[i];
-        if (m->is_self || (m->is_reachable && m->last_heard_ms >= 0 && m->last_heard_ms < DEAD_AFTER_MS)) {
+        if (m->is_self ||
+            (m->is_reachable && m->last_heard_ms >= 0 && m->last_heard_ms < DEAD_AFTER_MS)) {
             ids[n++] = m->m.id;
         }
     }
@@ -139,7 +143,8 @@ void checks_message(struct checks *k, mu_node_id from, struct slice body)
     mu_node_id ids[REPLICA_MEMBERS_MAX];
     wire_read_init(&r, body);
     uint32_t n = wire_u32(&r);
-    if (from != k->core->leader || r.failed || n > REPLICA_MEMBERS_MAX || r.left != n * sizeof(uint64_t)) {
+    if (from != k->core->leader || r.failed || n > REPLICA_MEMBERS_MAX ||
+        r.left != n * sizeof(uint64_t)) {
         return; /* of a leader that is none any more, or malformed */
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -203,7 +208,8 @@ static void propose_health(struct checked *c, int is_healthy, const char *output
 {
     struct command *cmd = mem_zalloc(sizeof(*cmd));
     struct change_note *n = mem_zalloc(sizeof(*n));
-    *n = (struct change_note){.checks = c->checks, .key = mem_dup(c->key, c->key_len), .key_len = c->key_len};
+    *n = (struct change_note){
+        .checks = c->checks, .key = mem_dup(c->key, c->key_len), .key_len = c->key_len};
     cmd->type = CMD_INSTANCE_HEALTH;
     cmd->u.instance_health.create_rev = c->create_rev;
     cmd->u.instance_health.is_healthy = is_healthy;
@@ -245,14 +251,16 @@ static void checked_turn(struct checks *k, struct checked *c, int64_t now)
         c->unhealthy_at = 0;
     } else if (c->unhealthy_at == 0) {
         c->unhealthy_at = now;
-    } else if (c->remove_after_ms != REMOVE_NEVER && now - c->unhealthy_at >= c->remove_after_ms && c->n_fail > 0) {
+    } else if (c->remove_after_ms != REMOVE_NEVER && now - c->unhealthy_at >= c->remove_after_ms &&
+               c->n_fail > 0) {
         c->unhealthy_at = now; /* tried again after another span if this one is lost */
         remove_instance(c);
         return;
     }
     if (c->probe == NULL && now >= c->next_at && k->n_probes < PROBES_MAX) {
         k->n_probes++;
-        c->probe = probe_start(&k->core->loop, &c->target, slice_str(c->method), c->timeout_ms, on_probe, c);
+        c->probe = probe_start(&k->core->loop, &c->target, slice_str(c->method), c->timeout_ms,
+                               on_probe, c);
     }
 }
 
@@ -308,7 +316,8 @@ static void checked_fill(struct checks *k, struct slice key, const struct instan
         return; /* refused at the door; a row from elsewhere is simply not run */
     }
     struct checked *c = checked_get(k, key);
-    size_t n = row->check.method.len < sizeof(c->method) - 1 ? row->check.method.len : sizeof(c->method) - 1;
+    size_t n = row->check.method.len < sizeof(c->method) - 1 ? row->check.method.len
+                                                             : sizeof(c->method) - 1;
     if (c->create_rev != row->meta.create_rev) {
         c->n_fail = c->n_pass = 0;
         c->unhealthy_at = 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The core thread: opens what is on disk, runs one loop, and answers requests that arrive by mail.
  *
- * Happy path of a write: core_propose encodes on the worker's thread and posts; run_propose hands the bytes to the replica; after the
- * commit on_apply (machine.c) has run, proposal_done decodes the result and posts the request back to the worker.
- * Failure: refused here (draining, disk full, overloaded) or by the replica with the code it gives; unknown stays unknown. */
+ * Happy path of a write: core_propose encodes on the worker's thread and posts; run_propose hands
+ * the bytes to the replica; after the commit on_apply (machine.c) has run, proposal_done decodes
+ * the result and posts the request back to the worker. Failure: refused here (draining, disk full,
+ * overloaded) or by the replica with the code it gives; unknown stays unknown. */
 #include "server/core/core_impl.h"
 
 #include <stdio.h>
@@ -76,7 +77,8 @@ static const char *why_text(int code)
 static void fail(struct core_request *q, int code)
 {
     /* Leadership that moved before acceptance is, for a client, simply no leader now. */
-    q->code = err_set(&q->err, code == MU_E_NOT_LEADER ? MU_E_NO_LEADER : code, "%s", why_text(code));
+    q->code =
+        err_set(&q->err, code == MU_E_NOT_LEADER ? MU_E_NO_LEADER : code, "%s", why_text(code));
 }
 
 static void proposal_done(struct replica_proposal *p, int code, struct slice result)
@@ -100,19 +102,22 @@ static void run_propose(struct mail_job *j)
     if (c->glance.is_draining || c->glance.is_disk_full) {
         int code = c->glance.is_draining ? MU_E_DRAINING : MU_E_DISK_FULL;
         mem_free(w->proposal.data);
-        refuse(&w->q, code, code == MU_E_DRAINING ? "this node is stopping; use another one" : why_text(code));
+        refuse(&w->q, code,
+               code == MU_E_DRAINING ? "this node is stopping; use another one" : why_text(code));
         return;
     }
     replica_propose(c->replica, &w->proposal);
 }
 
-void core_propose(struct core *c, struct core_write *w, const struct command *cmd, int64_t timeout_ms)
+void core_propose(struct core *c, struct core_write *w, const struct command *cmd,
+                  int64_t timeout_ms)
 {
     struct buf b;
     buf_init(&b);
     command_encode(&b, cmd);
     w->result = (struct command_result){0};
-    w->proposal = (struct replica_proposal){.done = proposal_done, .deadline_at = clock_mono_ms() + timeout_ms};
+    w->proposal = (struct replica_proposal){.done = proposal_done,
+                                            .deadline_at = clock_mono_ms() + timeout_ms};
     w->proposal.data = buf_take(&b, &w->proposal.len);
     core_post(c, &w->q, run_propose);
 }
@@ -139,7 +144,8 @@ static void own_done(struct replica_proposal *p, int code, struct slice result)
     mem_free(w);
 }
 
-void core_propose_own(struct core *c, const struct command *cmd, int is_local_only, core_own_done done, void *arg)
+void core_propose_own(struct core *c, const struct command *cmd, int is_local_only,
+                      core_own_done done, void *arg)
 {
     struct own_write *w = mem_zalloc(sizeof(*w));
     struct buf b;
@@ -175,7 +181,9 @@ static void read_done(struct replica_read *rd, int code)
     if (code != 0) {
         fail(&r->q, code);
         if (code == MU_E_NO_LEADER || code == MU_E_NOT_LEADER) {
-            r->q.code = err_set(&r->q.err, MU_E_NO_LEADER, "the cluster has no leader now; ?consistency=stale reads from this node");
+            r->q.code =
+                err_set(&r->q.err, MU_E_NO_LEADER,
+                        "the cluster has no leader now; ?consistency=stale reads from this node");
         }
     }
     core_reply(&r->q);
@@ -190,8 +198,9 @@ static void run_read(struct mail_job *j)
 
 void core_read_gate(struct core *c, struct core_read *r, enum consistency level, int64_t timeout_ms)
 {
-    r->rd = (struct replica_read){
-        .done = read_done, .is_leader_only = level == READ_LEADER, .deadline_at = clock_mono_ms() + timeout_ms};
+    r->rd = (struct replica_read){.done = read_done,
+                                  .is_leader_only = level == READ_LEADER,
+                                  .deadline_at = clock_mono_ms() + timeout_ms};
     core_post(c, &r->q, run_read);
 }
 
@@ -248,7 +257,8 @@ static void run_admin(struct mail_job *j)
         replica_member_remove(c->replica, a->node, admin_done, a);
         return;
     case CORE_SNAPSHOT:
-        snprintf(a->path, sizeof(a->path), "%s/export-%016llx.snap", c->data_dir, (unsigned long long)rnd_u64());
+        snprintf(a->path, sizeof(a->path), "%s/export-%016llx.snap", c->data_dir,
+                 (unsigned long long)rnd_u64());
         core_snapshot(c, a->path, a);
         return;
     }
@@ -257,7 +267,8 @@ static void run_admin(struct mail_job *j)
 
 void core_admin(struct core *c, struct core_admin *a, int64_t timeout_ms)
 {
-    (void)timeout_ms; /* every operation ends by itself: the replica bounds transfers and membership */
+    (void)timeout_ms; /* every operation ends by itself: the replica bounds transfers and membership
+                       */
     core_post(c, &a->q, run_admin);
 }
 
@@ -266,16 +277,19 @@ void core_admin(struct core *c, struct core_admin *a, int64_t timeout_ms)
 static void check_disk(struct core *c, int64_t now)
 {
     uint64_t free_bytes = 0, total = 0;
-    if (now < c->next_disk_check || c->disk->ops->free_bytes(c->disk, &free_bytes, &total, NULL) != 0) {
+    if (now < c->next_disk_check ||
+        c->disk->ops->free_bytes(c->disk, &free_bytes, &total, NULL) != 0) {
         return;
     }
     c->next_disk_check = now + DISK_CHECK_MS;
     int is_full = free_bytes < c->disk_reserve;
     if (is_full != atomic_exchange(&c->glance.is_disk_full, is_full)) {
         if (is_full) {
-            log_error("core", "disk nearly full: writes are refused", LOG_U64("free", free_bytes), LOG_U64("reserve", c->disk_reserve));
+            log_error("core", "disk nearly full: writes are refused", LOG_U64("free", free_bytes),
+                      LOG_U64("reserve", c->disk_reserve));
         } else {
-            log_info("core", "disk has space again: writes are accepted", LOG_U64("free", free_bytes));
+            log_info("core", "disk has space again: writes are accepted",
+                     LOG_U64("free", free_bytes));
         }
     }
 }
@@ -297,10 +311,12 @@ static void compact(struct core *c, int64_t now)
     int64_t keep_ms = c->options.config_keep_ms > 0 ? c->options.config_keep_ms : CONFIG_KEEP_MS;
     uint32_t versions = c->options.config_keep_versions > 0 ? c->options.config_keep_versions : 100;
     struct command cmd = {.type = CMD_COMPACT};
-    cmd.u.compact = (struct cmd_compact){.space = SPACE_CONFIG, .before_ms = clock_wall_ms() - keep_ms, .keep_versions = versions};
+    cmd.u.compact = (struct cmd_compact){
+        .space = SPACE_CONFIG, .before_ms = clock_wall_ms() - keep_ms, .keep_versions = versions};
     core_propose_own(c, &cmd, 1, compact_done, NULL);
     /* Instances keep no history beyond what a watcher may want to resume from: one hour. */
-    cmd.u.compact = (struct cmd_compact){.space = SPACE_INSTANCE, .before_ms = clock_wall_ms() - 3600 * 1000, .keep_versions = 1};
+    cmd.u.compact = (struct cmd_compact){
+        .space = SPACE_INSTANCE, .before_ms = clock_wall_ms() - 3600 * 1000, .keep_versions = 1};
     core_propose_own(c, &cmd, 1, compact_done, NULL);
 }
 
@@ -362,7 +378,8 @@ static void choose_disk_sizes(struct core *c)
     }
     c->disk_reserve = c->options.disk_reserve_bytes;
     if (c->disk_reserve == 0) {
-        c->disk_reserve = 2 * *segment + (total / 20 < DISK_RESERVE_MAX ? total / 20 : DISK_RESERVE_MAX);
+        c->disk_reserve =
+            2 * *segment + (total / 20 < DISK_RESERVE_MAX ? total / 20 : DISK_RESERVE_MAX);
     }
 }
 
@@ -375,7 +392,9 @@ static int open_store(struct core *c, struct err *e)
         return err_wrap(e, "opening the store in %s", c->data_dir);
     }
     if (was_reset) {
-        log_warn("core", "store is rebuilt from snapshot and log: the last stop was not clean and the machine or mount was restarted since");
+        log_warn(
+            "core",
+            "store is rebuilt from snapshot and log: the last stop was not clean and the machine or mount was restarted since");
     }
     struct store_state s;
     store_state(c->store, &s);
@@ -465,7 +484,8 @@ struct drain_job {
 static void drain_done(void *arg, int code, const char *why)
 {
     struct drain_job *d = arg;
-    log_info("core", code == 0 ? "leadership handed over" : "leadership not handed over", LOG_STR("why", why != NULL ? why : ""));
+    log_info("core", code == 0 ? "leadership handed over" : "leadership not handed over",
+             LOG_STR("why", why != NULL ? why : ""));
     uv_sem_post(&d->sem);
 }
 

@@ -49,7 +49,7 @@ struct core {
     enum replica_role role;
     mu_term term;
     mu_node_id leader;
-    int is_ready;    /* own-term entry applied: leases and checks may act */
+    int is_ready; /* own-term entry applied: leases and checks may act */
     int is_stopping;
     int is_snapshotting;
     uint64_t disk_reserve;
@@ -63,9 +63,9 @@ struct core {
         _Atomic mu_node_id leader;
     } glance;
     struct {
-        _Atomic uint64_t proposals, proposals_failed, applied_entries, apply_batches, apply_us, keepalives, reads_gated, leases, subs,
-            checks_run, checks_mine, store_bytes, log_bytes, queued_bytes, log_syncs, log_sync_us, elections, snapshots, commit_index,
-            applied_index;
+        _Atomic uint64_t proposals, proposals_failed, applied_entries, apply_batches, apply_us,
+            keepalives, reads_gated, leases, subs, checks_run, checks_mine, store_bytes, log_bytes,
+            queued_bytes, log_syncs, log_sync_us, elections, snapshots, commit_index, applied_index;
     } count;
 };
 
@@ -74,25 +74,29 @@ void core_reply(struct core_request *q);
 /* On the way in: remembers the core, sends q to it. Any thread. */
 void core_post(struct core *c, struct core_request *q, void (*run)(struct mail_job *));
 
-/* A command of the core's own (lease steps, health changes, compaction). done gets code and result on the core thread. */
+/* A command of the core's own (lease steps, health changes, compaction). done gets code and result
+ * on the core thread. */
 typedef void (*core_own_done)(struct core *c, void *arg, int code, const struct command_result *r);
-void core_propose_own(struct core *c, const struct command *cmd, int is_local_only, core_own_done done, void *arg);
+void core_propose_own(struct core *c, const struct command *cmd, int is_local_only,
+                      core_own_done done, void *arg);
 
 /* machine.c: the state machine as the replica sees it. */
 void core_machine(struct core *c, struct replica_machine *out);
-/* Write a snapshot on a pool thread; for the replica, or for an administrator (then it is answered). */
+/* Write a snapshot on a pool thread; for the replica, or for an administrator (then it is
+ * answered). */
 void core_snapshot(struct core *c, const char *path, struct core_admin *admin);
-/* Fill the empty store from options.restore and make log and snapshot fit it: every first member does the same and gets the same. */
+/* Fill the empty store from options.restore and make log and snapshot fit it: every first member
+ * does the same and gets the same. */
 int core_restore(struct core *c, struct err *e);
 /* The first leader ever gives the cluster its id. */
 void core_init_cluster(struct core *c);
 
 /* lease.c */
 struct leases *leases_new(struct core *c);
-void leases_stop(struct leases *l);                 /* closes its timer on the loop; free after the loop ended */
+void leases_stop(struct leases *l); /* closes its timer on the loop; free after the loop ended */
 void leases_free(struct leases *l);
-void leases_lead(struct leases *l);                 /* this node leads and is ready: load all, full time for each */
-void leases_follow(struct leases *l);               /* it does not any more */
+void leases_lead(struct leases *l); /* this node leads and is ready: load all, full time for each */
+void leases_follow(struct leases *l); /* it does not any more */
 void leases_applied(struct leases *l, const struct store_entry *e, const struct command_result *r);
 void leases_message(struct leases *l, mu_node_id from, uint8_t type, struct slice body);
 void leases_keepalive(struct leases *l, struct core_keepalive *k, int64_t deadline_at);
@@ -100,9 +104,10 @@ size_t leases_count(const struct leases *l);
 
 /* check.c */
 struct checks *checks_new(struct core *c);
-void checks_free(struct checks *k, void (*closed)(void *arg), void *arg); /* closes its handles on the loop first */
-void checks_start(struct checks *k);                /* scan what is there */
+void checks_free(struct checks *k, void (*closed)(void *arg),
+                 void *arg);         /* closes its handles on the loop first */
+void checks_start(struct checks *k); /* scan what is there */
 void checks_changed(struct checks *k, const struct change_set *c);
-void checks_reset(struct checks *k);                /* the store was replaced */
+void checks_reset(struct checks *k); /* the store was replaced */
 void checks_message(struct checks *k, mu_node_id from, struct slice body);
 void checks_role(struct checks *k);

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Leases in the leader: deadlines on a timing wheel, in memory only. A keep-alive moves a deadline and is no log entry.
+/* Leases in the leader: deadlines on a timing wheel, in memory only. A keep-alive moves a deadline
+ * and is no log entry.
  *
- *   made / revived ---ttl---> LEASE_OVERDUE proposed ---applied---> overdue ---remove_after---> LEASE_END proposed ---> gone
- *                             (plain leases: LEASE_END at once)       |
- *                                 keep-alive: LEASE_REVIVE proposed <-+
+ *   made / revived ---ttl---> LEASE_OVERDUE proposed ---applied---> overdue ---remove_after--->
+ * LEASE_END proposed ---> gone (plain leases: LEASE_END at once)       | keep-alive: LEASE_REVIVE
+ * proposed <-+
  *
  * Why a lease never ends early:
  *  - a step names the generation it saw, and apply skips it when that moved;
- *  - while a step is under way, keep-alives of that lease are refused, so none is acknowledged in vain;
- *  - steps are proposed only while this node leads and are never forwarded, so a deposed leader cannot end what its
- *    successor keeps alive; an old step that still commits does so before the successor is ready;
+ *  - while a step is under way, keep-alives of that lease are refused, so none is acknowledged in
+ * vain;
+ *  - steps are proposed only while this node leads and are never forwarded, so a deposed leader
+ * cannot end what its successor keeps alive; an old step that still commits does so before the
+ * successor is ready;
  *  - a new leader gives every lease its full time again (or what a checkpoint left of a long one);
- *  - the wheel's clock never jumps: a process that was stopped for a while does not punish those who could not reach it. */
+ *  - the wheel's clock never jumps: a process that was stopped for a while does not punish those
+ * who could not reach it. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -20,16 +24,18 @@
 #include "base/wire.h"
 #include "server/core/core_impl.h"
 
-#define HASH_FUNCTION(keyptr, keylen, hashv) ((hashv) = (unsigned)(*(const uint64_t *)(keyptr) * 0x9E3779B97F4A7C15ULL >> 32))
+#define HASH_FUNCTION(keyptr, keylen, hashv) \
+    ((hashv) = (unsigned)(*(const uint64_t *)(keyptr)*0x9E3779B97F4A7C15ULL >> 32))
 #include <uthash.h>
 
 enum {
     SLOT_MS = 50,
     SLOTS = 1024,
-    PAUSE_MAX_MS = 500,           /* the wheel's clock advances at most this much per turn */
-    RETRY_MS = 500,               /* a step that could not be proposed is tried again */
+    PAUSE_MAX_MS = 500, /* the wheel's clock advances at most this much per turn */
+    RETRY_MS = 500,     /* a step that could not be proposed is tried again */
     CHECKPOINT_EVERY_MS = 60000,
-    CHECKPOINT_TTL_MS = 120000,   /* shorter leases are not checkpointed: their full time is short enough */
+    CHECKPOINT_TTL_MS =
+        120000, /* shorter leases are not checkpointed: their full time is short enough */
 };
 
 struct lease {
@@ -164,7 +170,8 @@ static void lease_reload(struct leases *ls, mu_lease_id id)
 
 static enum command_type step_due(const struct lease *l)
 {
-    return l->row.is_owned && !l->row.is_overdue && l->row.remove_after_ms != 0 ? CMD_LEASE_OVERDUE : CMD_LEASE_END;
+    return l->row.is_owned && !l->row.is_overdue && l->row.remove_after_ms != 0 ? CMD_LEASE_OVERDUE
+                                                                                : CMD_LEASE_END;
 }
 
 struct step_batch {
@@ -181,7 +188,8 @@ static void steps_done(struct core *c, void *arg, int code, const struct command
         mem_free(b);
         return;
     }
-    /* Applied steps were seen by leases_applied already. The others wait a little and are tried again while we lead. */
+    /* Applied steps were seen by leases_applied already. The others wait a little and are tried
+     * again while we lead. */
     for (size_t i = 0; code != 0 && i < b->n; i++) {
         struct lease *l = lease_find(b->leases, b->ids[i]);
         if (l != NULL && l->is_pending) {
@@ -201,7 +209,8 @@ static void steps_propose(struct leases *ls, enum command_type type, struct leas
     b->leases = ls;
     b->n = n;
     for (size_t i = 0; i < n; i++) {
-        cmd->u.lease_steps.items[i] = (struct lease_step){.id = due[i]->row.id, .generation = due[i]->row.generation};
+        cmd->u.lease_steps.items[i] =
+            (struct lease_step){.id = due[i]->row.id, .generation = due[i]->row.generation};
         b->ids[i] = due[i]->row.id;
         due[i]->is_pending = 1;
         due[i]->deadline = INT64_MAX;
@@ -250,16 +259,18 @@ static void checkpoint(struct leases *ls)
     cmd->type = CMD_LEASE_CHECKPOINT;
     HASH_ITER(hh, ls->table, l, tmp)
     {
-        if (l->row.ttl_ms < CHECKPOINT_TTL_MS || l->is_pending || l->row.is_overdue || l->deadline == INT64_MAX) {
+        if (l->row.ttl_ms < CHECKPOINT_TTL_MS || l->is_pending || l->row.is_overdue ||
+            l->deadline == INT64_MAX) {
             continue;
         }
         int64_t left = l->deadline - ls->wheel_now;
-        if (left >= l->row.ttl_ms - CHECKPOINT_EVERY_MS || left >= l->row.remaining_ms || left <= 0) {
+        if (left >= l->row.ttl_ms - CHECKPOINT_EVERY_MS || left >= l->row.remaining_ms ||
+            left <= 0) {
             continue;
         }
         l->row.remaining_ms = left;
-        cmd->u.lease_steps.items[cmd->u.lease_steps.n++] =
-            (struct lease_step){.id = l->row.id, .generation = l->row.generation, .remaining_ms = left};
+        cmd->u.lease_steps.items[cmd->u.lease_steps.n++] = (struct lease_step){
+            .id = l->row.id, .generation = l->row.generation, .remaining_ms = left};
         if (cmd->u.lease_steps.n == COMMAND_LEASES_MAX) {
             break; /* the others at the next turn */
         }
@@ -341,10 +352,10 @@ struct keepalive_job {
     struct core_keepalive *local; /* NULL: from another node */
     mu_node_id from;
     uint64_t seq;
-    size_t n, n_waiting;          /* leases whose answer waits for a command */
+    size_t n, n_waiting; /* leases whose answer waits for a command */
     mu_lease_id *ids;
     int64_t *ttl_ms, *remaining_ms;
-    uint8_t *memory;              /* of ids and answers, when from another node */
+    uint8_t *memory; /* of ids and answers, when from another node */
 };
 
 struct revive {
@@ -357,7 +368,9 @@ static void job_answer(struct leases *ls, struct keepalive_job *j, int code)
 {
     if (j->local != NULL) {
         if (code != 0) {
-            j->local->q.code = err_set(&j->local->q.err, code, "the cluster has no leader now; the leases were not refreshed");
+            j->local->q.code =
+                err_set(&j->local->q.err, code,
+                        "the cluster has no leader now; the leases were not refreshed");
         }
         core_reply(&j->local->q);
     } else {
@@ -392,21 +405,24 @@ static void revive_done(struct core *c, void *arg, int code, const struct comman
     }
 }
 
-/* The answer has to wait: the lease is overdue, or a checkpoint has shortened what a next leader would give it. */
+/* The answer has to wait: the lease is overdue, or a checkpoint has shortened what a next leader
+ * would give it. */
 static void revive_propose(struct leases *ls, struct keepalive_job *j, size_t at, struct lease *l)
 {
     struct command *cmd = mem_zalloc(sizeof(*cmd));
     struct revive *v = mem_zalloc(sizeof(*v));
     cmd->type = CMD_LEASE_REVIVE;
     cmd->u.lease_steps.n = 1;
-    cmd->u.lease_steps.items[0] = (struct lease_step){.id = l->row.id, .generation = l->row.generation};
+    cmd->u.lease_steps.items[0] =
+        (struct lease_step){.id = l->row.id, .generation = l->row.generation};
     *v = (struct revive){.leases = ls, .job = j, .at = at};
     j->n_waiting++;
     core_propose_own(ls->core, cmd, 1, revive_done, v);
     mem_free(cmd);
 }
 
-static void keep_one(struct leases *ls, struct keepalive_job *j, size_t i, struct view *v, int is_query)
+static void keep_one(struct leases *ls, struct keepalive_job *j, size_t i, struct view *v,
+                     int is_query)
 {
     struct lease_row row;
     struct lease *l = lease_find(ls, j->ids[i]);
@@ -416,7 +432,8 @@ static void keep_one(struct leases *ls, struct keepalive_job *j, size_t i, struc
         return;
     }
     if (view_lease(v, j->ids[i], &row) != 0) {
-        lease_drop(ls, l); /* ended by something that told us no lease id, e.g. its instance was deregistered */
+        lease_drop(ls, l); /* ended by something that told us no lease id, e.g. its instance was
+                              deregistered */
         return;
     }
     if (is_query) {
@@ -462,7 +479,8 @@ struct forward {
 
 static void forward_fail(struct forward *f, int code)
 {
-    f->k->q.code = err_set(&f->k->q.err, code, "the leader did not answer; the leases may not have been refreshed");
+    f->k->q.code = err_set(&f->k->q.err, code,
+                           "the leader did not answer; the leases may not have been refreshed");
     core_reply(&f->k->q);
     mem_free(f);
 }
@@ -486,7 +504,8 @@ static void forward_send(struct leases *ls, struct core_keepalive *k, int64_t de
 {
     struct forward *f = mem_zalloc(sizeof(*f));
     struct buf b;
-    *f = (struct forward){.next = ls->forwards, .k = k, .seq = ++ls->next_seq, .deadline_at = deadline_at};
+    *f = (struct forward){
+        .next = ls->forwards, .k = k, .seq = ++ls->next_seq, .deadline_at = deadline_at};
     ls->forwards = f;
     buf_init(&b);
     wire_put_u64(&b, f->seq);
@@ -596,9 +615,9 @@ void leases_message(struct leases *ls, mu_node_id from, uint8_t type, struct sli
 static int load_one(void *arg, const struct lease_row *row)
 {
     struct leases *ls = arg;
-    int64_t span = row->is_overdue                     ? overdue_span(row)
+    int64_t span = row->is_overdue                   ? overdue_span(row)
                    : row->remaining_ms < row->ttl_ms ? row->remaining_ms
-                                                       : row->ttl_ms;
+                                                     : row->ttl_ms;
     lease_take_row(ls, row, span);
     return 0;
 }

@@ -53,13 +53,16 @@ static int on_apply(void *arg, const struct replica_entry *in, size_t n)
     struct err e = {0};
     struct store_entry *entries = mem_alloc(n * sizeof(*entries));
     for (size_t i = 0; i < n; i++) {
-        entries[i] = (struct store_entry){
-            .index = in[i].index, .term = in[i].term, .kind = (enum store_entry_kind)in[i].kind, .data = in[i].data};
+        entries[i] = (struct store_entry){.index = in[i].index,
+                                          .term = in[i].term,
+                                          .kind = (enum store_entry_kind)in[i].kind,
+                                          .data = in[i].data};
         bytes += in[i].data.len;
     }
     if (store_has_room(c->store, bytes, &e) != 0) {
         if (!atomic_exchange(&c->glance.is_disk_full, 1)) {
-            log_error("core", "no room to apply committed entries; waiting for disk space", LOG_STR("why", e.text));
+            log_error("core", "no room to apply committed entries; waiting for disk space",
+                      LOG_STR("why", e.text));
         }
         mem_free(entries);
         return MU_E_DISK_FULL;
@@ -92,7 +95,8 @@ static size_t on_result(void *arg, mu_index index, uint8_t *out)
 {
     struct core *c = arg;
     _Static_assert(COMMAND_RESULT_SIZE <= 128, "replica gives room for 128 bytes");
-    if (index < c->batch_first || index - c->batch_first >= c->batch_n || !c->results[index - c->batch_first].is_set) {
+    if (index < c->batch_first || index - c->batch_first >= c->batch_n ||
+        !c->results[index - c->batch_first].is_set) {
         return 0;
     }
     command_result_encode(out, &c->results[index - c->batch_first].result);
@@ -132,8 +136,8 @@ static void snapshot_after(uv_work_t *w, int status)
         core_reply(&j->admin->q);
     } else {
         c->count.snapshots++;
-        replica_snapshot_done(c->replica, j->path, j->code, j->info.index, j->info.term, j->info.conf_index,
-                              slice_of(j->info.conf, j->info.conf_len));
+        replica_snapshot_done(c->replica, j->path, j->code, j->info.index, j->info.term,
+                              j->info.conf_index, slice_of(j->info.conf, j->info.conf_len));
     }
     mem_free(j->path);
     mem_free(j);
@@ -155,8 +159,9 @@ static void on_snapshot_begin(void *arg, const char *path)
     core_snapshot(arg, path, NULL);
 }
 
-static int on_snapshot_check(void *arg, const char *path, mu_index *out_index, mu_term *out_term, mu_index *out_conf_index,
-                             uint8_t *out_conf, size_t *inout_conf_len, struct err *e)
+static int on_snapshot_check(void *arg, const char *path, mu_index *out_index, mu_term *out_term,
+                             mu_index *out_conf_index, uint8_t *out_conf, size_t *inout_conf_len,
+                             struct err *e)
 {
     struct snapshot_info info;
     (void)arg;
@@ -165,8 +170,9 @@ static int on_snapshot_check(void *arg, const char *path, mu_index *out_index, m
         return rc;
     }
     if (info.conf_len > *inout_conf_len) {
-        return err_set(e, MU_E_FORMAT, "snapshot %s holds a configuration of %zu bytes, at most %zu fit", path, info.conf_len,
-                       *inout_conf_len);
+        return err_set(e, MU_E_FORMAT,
+                       "snapshot %s holds a configuration of %zu bytes, at most %zu fit", path,
+                       info.conf_len, *inout_conf_len);
     }
     *out_index = info.index;
     *out_term = info.term;
@@ -187,7 +193,8 @@ static void on_snapshot_load(void *arg, const char *path)
     struct store_state s;
     store_state(c->store, &s);
     atomic_store(&c->glance.revision, s.revision);
-    log_info("core", "snapshot loaded", LOG_U64("index", s.applied), LOG_U64("revision", s.revision));
+    log_info("core", "snapshot loaded", LOG_U64("index", s.applied),
+             LOG_U64("revision", s.revision));
     if (c->hub != NULL) {
         hub_reset(c->hub, s.revision);
         checks_reset(c->checks);
@@ -214,7 +221,8 @@ static void on_role(void *arg, enum replica_role role, mu_term term, mu_node_id 
     atomic_store(&c->glance.term, term);
     atomic_store(&c->glance.leader, leader);
     static const char *const names[] = {"follower", "candidate", "leader", "damaged"};
-    log_info("core", "role changed", LOG_STR("role", names[role]), LOG_U64("term", term), LOG_U64("leader", leader));
+    log_info("core", "role changed", LOG_STR("role", names[role]), LOG_U64("term", term),
+             LOG_U64("leader", leader));
     checks_role(c->checks);
 }
 

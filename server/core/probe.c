@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* resolve -> connect -> (HTTP) write request -> read status line -> done. Each step may fail or time out: then done with the
- * reason. probe_finish closes the handles; the last close frees. */
+/* resolve -> connect -> (HTTP) write request -> read status line -> done. Each step may fail or
+ * time out: then done with the reason. probe_finish closes the handles; the last close frees. */
 #include "server/core/probe.h"
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ struct probe {
     char request[PROBE_PATH_MAX + PROBE_HOST_MAX + 200];
     char answer[PROBE_READ_MAX];
     size_t answer_len;
-    int n_open;       /* handles and requests that still refer to us */
+    int n_open; /* handles and requests that still refer to us */
     int is_finished;
     probe_done_cb done;
     void *arg;
@@ -35,7 +35,8 @@ static int parse_port(struct slice s, uint16_t *out, struct err *e)
 {
     uint64_t v;
     if (text_u64(s, 65535, &v) != 0 || v == 0) {
-        return err_set(e, MU_E_BAD_REQUEST, "port \"%.*s\" is not a number from 1 to 65535", SLICE_FMT(s));
+        return err_set(e, MU_E_BAD_REQUEST, "port \"%.*s\" is not a number from 1 to 65535",
+                       SLICE_FMT(s));
     }
     *out = (uint16_t)v;
     return 0;
@@ -54,17 +55,20 @@ static int parse_authority(struct slice s, struct probe_target *out, int *has_po
         host = slice_of(s.p + 1, (size_t)(close - s.p) - 1);
         colon = close + 1 < s.p + s.len ? close + 1 : NULL;
         if (colon != NULL && *colon != ':') {
-            return err_set(e, MU_E_BAD_REQUEST, "\"%.*s\": after ] only :port may follow", SLICE_FMT(s));
+            return err_set(e, MU_E_BAD_REQUEST, "\"%.*s\": after ] only :port may follow",
+                           SLICE_FMT(s));
         }
     } else if ((colon = memchr(s.p, ':', s.len)) != NULL) {
         host = slice_of(s.p, (size_t)(colon - s.p));
     }
     if (host.len == 0 || host.len > PROBE_HOST_MAX) {
-        return err_set(e, MU_E_BAD_REQUEST, "\"%.*s\" has no host, or one longer than %d bytes", SLICE_FMT(s), PROBE_HOST_MAX);
+        return err_set(e, MU_E_BAD_REQUEST, "\"%.*s\" has no host, or one longer than %d bytes",
+                       SLICE_FMT(s), PROBE_HOST_MAX);
     }
     for (size_t i = 0; i < host.len; i++) {
         if (host.p[i] <= ' ' || host.p[i] >= 0x7f || strchr("/@?#\\\"", host.p[i]) != NULL) {
-            return err_set(e, MU_E_BAD_REQUEST, "host \"%.*s\" has a character that no host name has", SLICE_FMT(host));
+            return err_set(e, MU_E_BAD_REQUEST,
+                           "host \"%.*s\" has a character that no host name has", SLICE_FMT(host));
         }
     }
     memcpy(out->host, host.p, host.len);
@@ -80,11 +84,13 @@ static int parse_authority(struct slice s, struct probe_target *out, int *has_po
 static int parse_path(struct slice s, struct probe_target *out, struct err *e)
 {
     if (s.len > PROBE_PATH_MAX) {
-        return err_set(e, MU_E_BAD_REQUEST, "check URL path is longer than %d bytes", PROBE_PATH_MAX);
+        return err_set(e, MU_E_BAD_REQUEST, "check URL path is longer than %d bytes",
+                       PROBE_PATH_MAX);
     }
     for (size_t i = 0; i < s.len; i++) {
         if (s.p[i] <= ' ' || s.p[i] >= 0x7f || s.p[i] == '#') {
-            return err_set(e, MU_E_BAD_REQUEST, "check URL has a character that must be percent-encoded");
+            return err_set(e, MU_E_BAD_REQUEST,
+                           "check URL has a character that must be percent-encoded");
         }
     }
     if (s.len == 0 || s.p[0] != '/') {
@@ -98,7 +104,8 @@ static int parse_path(struct slice s, struct probe_target *out, struct err *e)
     return 0;
 }
 
-int probe_target_parse(enum check_type type, struct slice text, struct probe_target *out, struct err *e)
+int probe_target_parse(enum check_type type, struct slice text, struct probe_target *out,
+                       struct err *e)
 {
     const struct slice scheme = SLICE_LIT("http://");
     int has_port = 0;
@@ -107,11 +114,14 @@ int probe_target_parse(enum check_type type, struct slice text, struct probe_tar
     if (type == CHECK_TCP) {
         int rc = parse_authority(text, out, &has_port, e);
         return rc != 0 ? rc
-               : has_port ? 0
-                          : err_set(e, MU_E_BAD_REQUEST, "a tcp check needs \"host:port\", not \"%.*s\"", SLICE_FMT(text));
+               : has_port
+                   ? 0
+                   : err_set(e, MU_E_BAD_REQUEST, "a tcp check needs \"host:port\", not \"%.*s\"",
+                             SLICE_FMT(text));
     }
     if (!slice_has_prefix(text, scheme)) {
-        return err_set(e, MU_E_BAD_REQUEST, "a check URL starts with http://, not \"%.*s\"", SLICE_FMT(text));
+        return err_set(e, MU_E_BAD_REQUEST, "a check URL starts with http://, not \"%.*s\"",
+                       SLICE_FMT(text));
     }
     struct slice rest = slice_of(text.p + scheme.len, text.len - scheme.len);
     size_t n = 0;
@@ -327,18 +337,19 @@ static void on_begin(uv_timer_t *t)
     resolve(p);
 }
 
-struct probe *probe_start(uv_loop_t *loop, const struct probe_target *t, struct slice method, int64_t timeout_ms, probe_done_cb done,
-                          void *arg)
+struct probe *probe_start(uv_loop_t *loop, const struct probe_target *t, struct slice method,
+                          int64_t timeout_ms, probe_done_cb done, void *arg)
 {
     struct probe *p = mem_zalloc(sizeof(*p));
     int is_v6 = strchr(t->host, ':') != NULL;
     p->target = *t;
     p->done = done;
     p->arg = arg;
-    snprintf(p->request, sizeof(p->request),
-             "%.*s %s HTTP/1.1\r\nHost: %s%s%s:%u\r\nUser-Agent: muster-check\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-             (int)(method.len < 16 ? method.len : 16), (const char *)method.p, t->path, is_v6 ? "[" : "", t->host, is_v6 ? "]" : "",
-             t->port);
+    snprintf(
+        p->request, sizeof(p->request),
+        "%.*s %s HTTP/1.1\r\nHost: %s%s%s:%u\r\nUser-Agent: muster-check\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+        (int)(method.len < 16 ? method.len : 16), (const char *)method.p, t->path, is_v6 ? "[" : "",
+        t->host, is_v6 ? "]" : "", t->port);
     uv_tcp_init(loop, &p->tcp);
     uv_timer_init(loop, &p->timer);
     p->tcp.data = p->timer.data = p;

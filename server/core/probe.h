@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One health probe: connect (TCP), or one HTTP/1.1 request of which only the status counts. Runs on a uv loop.
+/* One health probe: connect (TCP), or one HTTP/1.1 request of which only the status counts. Runs on
+ * a uv loop.
  *
- * No redirects, no proxies, one resolution, at most 4 KiB of answer looked at. Link-local addresses (cloud metadata
- * services live there) are refused. */
+ * No redirects, no proxies, one resolution, at most 4 KiB of answer looked at. Link-local addresses
+ * (cloud metadata services live there) are refused. */
 #pragma once
 
 #include "base/err.h"
@@ -19,14 +20,17 @@ struct probe_target {
     char path[PROBE_PATH_MAX + 1]; /* HTTP only, with query */
 };
 
-/* "http://host[:port]/path" for CHECK_HTTP, "host:port" for CHECK_TCP; [v6] hosts. BAD_REQUEST with what would be right. */
-int probe_target_parse(enum check_type type, struct slice text, struct probe_target *out, struct err *e);
+/* "http://host[:port]/path" for CHECK_HTTP, "host:port" for CHECK_TCP; [v6] hosts. BAD_REQUEST with
+ * what would be right. */
+int probe_target_parse(enum check_type type, struct slice text, struct probe_target *out,
+                       struct err *e);
 
 struct probe;
-/* Fires once, later, unless the probe was cancelled. output: a short sentence, e.g. "HTTP 200" or "connection refused". */
+/* Fires once, later, unless the probe was cancelled. output: a short sentence, e.g. "HTTP 200" or
+ * "connection refused". */
 typedef void (*probe_done_cb)(void *arg, int is_ok, const char *output);
 /* method: for HTTP, upper-case token of at most 16 bytes. Borrows nothing after return. */
-struct probe *probe_start(struct uv_loop_s *loop, const struct probe_target *t, struct slice method, int64_t timeout_ms, probe_done_cb done,
-                          void *arg);
+struct probe *probe_start(struct uv_loop_s *loop, const struct probe_target *t, struct slice method,
+                          int64_t timeout_ms, probe_done_cb done, void *arg);
 /* The callback will not fire any more; memory goes when its handles are closed. */
 void probe_cancel(struct probe *p);

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How it works: every watched key or prefix is one node in a hash table, with a list of links to the subscriptions
- * that want it. A change looks up its key among the exact nodes and each of its prefixes whose length is in
- * use. The newest changes are kept in a ring, so that a subscription that arms a moment late is judged by what
- * really changed instead of being woken for nothing.
+/* How it works: every watched key or prefix is one node in a hash table, with a list of links to
+ * the subscriptions that want it. A change looks up its key among the exact nodes and each of its
+ * prefixes whose length is in use. The newest changes are kept in a ring, so that a subscription
+ * that arms a moment late is judged by what really changed instead of being woken for nothing.
  *
- * Cancelling: the cancel message is always sent back by the hub, and only its return ends a cancelled
- * subscription. The firing, if there was one, was sent before it, so nothing refers to the sub any more. */
+ * Cancelling: the cancel message is always sent back by the hub, and only its return ends a
+ * cancelled subscription. The firing, if there was one, was sent before it, so nothing refers to
+ * the sub any more. */
 #include "server/watch/hub.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "server/watch/ring.h"
 
-#define HASH_FUNCTION(keyptr, keylen, hashv) ((hashv) = (unsigned)hash_xxh3((keyptr), (keylen), 0x6d757374))
+#define HASH_FUNCTION(keyptr, keylen, hashv) \
+    ((hashv) = (unsigned)hash_xxh3((keyptr), (keylen), 0x6d757374))
 #include <uthash.h>
 
 enum {
@@ -30,8 +32,8 @@ struct hub_link {
 struct watched {
     UT_hash_handle hh;
     struct hub_link *links;
-    int is_pinned;   /* being walked: must outlive its last link */
-    size_t len;      /* of what is hashed: one byte exact/prefix, then the key */
+    int is_pinned; /* being walked: must outlive its last link */
+    size_t len;    /* of what is hashed: one byte exact/prefix, then the key */
     uint8_t bytes[];
 };
 
@@ -132,7 +134,8 @@ static void sub_unlink(struct hub *h, struct sub *s)
     h->n_live--;
 }
 
-/* On the subscriber's thread: the hub fired. When a cancel is under way its return ends the sub, not this. */
+/* On the subscriber's thread: the hub fired. When a cancel is under way its return ends the sub,
+ * not this. */
 static void on_fired(struct mail_job *j)
 {
     struct sub *s = CONTAINER_OF(j, struct sub, fire_job);
@@ -163,7 +166,8 @@ static int ranges_match(const struct key_range *r, size_t n, struct slice key)
     return 0;
 }
 
-/* Did anything that the sub wants change at or after its next revision? 1 also when that is not known. */
+/* Did anything that the sub wants change at or after its next revision? 1 also when that is not
+ * known. */
 static int sub_is_late(struct hub *h, const struct sub *s)
 {
     if (h->head < s->next_rev) {

@@ -4,7 +4,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* A record: revision, key length, key, padding to 8. FILLER in the length closes the end of the ring. */
+/* A record: revision, key length, key, padding to 8. FILLER in the length closes the end of the
+ * ring. */
 struct record {
     mu_rev rev;
     uint32_t len;

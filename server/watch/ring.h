@@ -9,7 +9,7 @@ struct change_ring {
     size_t cap;
     size_t start, used; /* bytes; records do not wrap: a filler record closes the end */
     size_t n;
-    mu_rev floor;       /* every change after this revision is in the ring */
+    mu_rev floor; /* every change after this revision is in the ring */
 };
 
 struct ring_iter {

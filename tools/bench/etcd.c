@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gRPC clients for etcd over nghttp2, protobuf by hand: Put, linearizable Range, LeaseGrant, LeaseKeepAlive streams.
- * At most 16 connections with many streams each, which serves etcd best. */
+/* gRPC clients for etcd over nghttp2, protobuf by hand: Put, linearizable Range, LeaseGrant,
+ * LeaseKeepAlive streams. At most 16 connections with many streams each, which serves etcd best. */
 #include <errno.h>
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
@@ -19,8 +19,8 @@ struct stream {
     uint64_t started_at;
     uint8_t *msg;
     size_t len, at;
-    int status;        /* grpc-status; -1 unknown */
-    int is_keepalive;  /* long-lived: answers are DATA, not ends */
+    int status;       /* grpc-status; -1 unknown */
+    int is_keepalive; /* long-lived: answers are DATA, not ends */
     uint64_t lease;
     uint8_t answer[64];
     size_t answer_len;
@@ -63,7 +63,8 @@ static const char *make_message(struct load *l, struct stream *t)
     uint8_t *p = t->msg + 5;
     size_t n = 0;
     const char *path = NULL;
-    int key_len = snprintf(key, sizeof(key), "/cfg/key%08llu", (unsigned long long)(load_random(l) % LOAD_KEYS));
+    int key_len = snprintf(key, sizeof(key), "/cfg/key%08llu",
+                           (unsigned long long)(load_random(l) % LOAD_KEYS));
     switch (l->op) {
     case LOAD_PUT:
         path = "/etcdserverpb.KV/Put";
@@ -80,7 +81,8 @@ static const char *make_message(struct load *l, struct stream *t)
         n += put_varint(p + n, 600);
         break;
     case LOAD_KEEPALIVE:
-        path = t->lease != 0 ? "/etcdserverpb.Lease/LeaseKeepAlive" : "/etcdserverpb.Lease/LeaseGrant";
+        path =
+            t->lease != 0 ? "/etcdserverpb.Lease/LeaseKeepAlive" : "/etcdserverpb.Lease/LeaseGrant";
         p[n++] = 8;
         n += put_varint(p + n, t->lease != 0 ? t->lease : 600);
         break;
@@ -94,7 +96,8 @@ static const char *make_message(struct load *l, struct stream *t)
     return path;
 }
 
-static ssize_t on_source(nghttp2_session *s, int32_t id, uint8_t *buf, size_t len, uint32_t *flags, nghttp2_data_source *src, void *user)
+static ssize_t on_source(nghttp2_session *s, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
+                         nghttp2_data_source *src, void *user)
 {
     struct stream *t = src->ptr;
     (void)s;
@@ -112,13 +115,21 @@ static ssize_t on_source(nghttp2_session *s, int32_t id, uint8_t *buf, size_t le
     return (ssize_t)n;
 }
 
-#define NV(name, value) {(uint8_t *)(uintptr_t)(name), (uint8_t *)(uintptr_t)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE}
+#define NV(name, value)                                                                           \
+    {                                                                                             \
+        (uint8_t *)(uintptr_t)(name), (uint8_t *)(uintptr_t)(value), strlen(name), strlen(value), \
+            NGHTTP2_NV_FLAG_NONE                                                                  \
+    }
 
 static void stream_send(struct stream *t)
 {
     const char *path = make_message(t->c->l, t);
-    nghttp2_nv nv[] = {NV(":method", "POST"),        NV(":scheme", "http"), NV(":path", path), NV(":authority", "bench"),
-                       NV("content-type", "application/grpc"), NV("te", "trailers")};
+    nghttp2_nv nv[] = {NV(":method", "POST"),
+                       NV(":scheme", "http"),
+                       NV(":path", path),
+                       NV(":authority", "bench"),
+                       NV("content-type", "application/grpc"),
+                       NV("te", "trailers")};
     nghttp2_data_provider d = {.source.ptr = t, .read_callback = on_source};
     t->status = -1;
     t->answer_len = 0;
@@ -130,8 +141,8 @@ static void stream_send(struct stream *t)
     }
 }
 
-static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t name_len, const uint8_t *v, size_t v_len,
-                     uint8_t flags, void *user)
+static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name,
+                     size_t name_len, const uint8_t *v, size_t v_len, uint8_t flags, void *user)
 {
     struct stream *t = nghttp2_session_get_stream_user_data(s, f->hd.stream_id);
     (void)flags;
@@ -164,7 +175,8 @@ static uint64_t lease_of(const struct stream *t)
     return 0;
 }
 
-static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *user)
+static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
+                   void *user)
 {
     struct stream *t = nghttp2_session_get_stream_user_data(s, id);
     (void)flags;
@@ -249,9 +261,11 @@ static void on_event(struct load *l, void *p, uint32_t events)
     conn_flush(c);
 }
 
-static void conn_open(struct load *l, struct conn *c, int number, int n, nghttp2_session_callbacks *cb)
+static void conn_open(struct load *l, struct conn *c, int number, int n,
+                      nghttp2_session_callbacks *cb)
 {
-    nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0}, {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 24}};
+    nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+                                         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 24}};
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
     c->l = l;
     c->fd = load_connect(l->ports[number % l->n_ports]);

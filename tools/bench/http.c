@@ -27,11 +27,14 @@ static char request[REQUEST_MAX], value[65536];
 
 static int head(char *out, const char *method, const char *path, const char *type, size_t body_len)
 {
-    return snprintf(out, REQUEST_MAX, "%s %s HTTP/1.1\r\nHost: bench\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n", method, path, type,
-                    body_len);
+    return snprintf(
+        out, REQUEST_MAX,
+        "%s %s HTTP/1.1\r\nHost: bench\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n", method,
+        path, type, body_len);
 }
 
-static size_t with_body(const char *method, const char *path, const char *type, const char *body, size_t len)
+static size_t with_body(const char *method, const char *path, const char *type, const char *body,
+                        size_t len)
 {
     int n = head(request, method, path, type, len);
     memcpy(request + n, body, len);
@@ -40,7 +43,8 @@ static size_t with_body(const char *method, const char *path, const char *type, 
 
 static size_t make_get(const char *path)
 {
-    return (size_t)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", path);
+    return (size_t)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n",
+                            path);
 }
 
 static size_t make_muster(struct load *l, struct conn *c)
@@ -56,13 +60,15 @@ static size_t make_muster(struct load *l, struct conn *c)
         snprintf(path, sizeof(path), "/api/v1/configs/bench/key%08llu", key);
         return make_get(path);
     case LOAD_REGISTER:
-        snprintf(path, sizeof(path), "/api/v1/services/bench%llu/instances/i%llu", key % 100, (unsigned long long)l->serial++);
+        snprintf(path, sizeof(path), "/api/v1/services/bench%llu/instances/i%llu", key % 100,
+                 (unsigned long long)l->serial++);
         n = snprintf(body, sizeof(body), "{\"address\":\"10.0.0.1\",\"port\":80,\"ttl\":\"10m\"}");
         return with_body("PUT", path, "application/json", body, (size_t)n);
     case LOAD_KEEPALIVE:
         n = snprintf(body, sizeof(body), "{\"leases\":[");
         for (int i = 0; i < LOAD_BATCH; i++) {
-            n += snprintf(body + n, sizeof(body) - (size_t)n, "%s\"%s\"", i != 0 ? "," : "", c->leases[i]);
+            n += snprintf(body + n, sizeof(body) - (size_t)n, "%s\"%s\"", i != 0 ? "," : "",
+                          c->leases[i]);
         }
         n += snprintf(body + n, sizeof(body) - (size_t)n, "]}");
         return with_body("POST", "/api/v1/leases:keepalive", "application/json", body, (size_t)n);
@@ -83,9 +89,10 @@ static size_t make_consul(struct load *l)
         return make_get(path);
     case LOAD_REGISTER: {
         unsigned long long id = l->serial++;
-        int n = snprintf(body, sizeof(body),
-                         "{\"Node\":\"bench%llu\",\"Address\":\"10.0.0.1\",\"Service\":{\"ID\":\"i%llu\",\"Service\":\"bench%llu\",\"Port\":80}}",
-                         key % 100, id, key % 100);
+        int n = snprintf(
+            body, sizeof(body),
+            "{\"Node\":\"bench%llu\",\"Address\":\"10.0.0.1\",\"Service\":{\"ID\":\"i%llu\",\"Service\":\"bench%llu\",\"Port\":80}}",
+            key % 100, id, key % 100);
         return with_body("PUT", "/v1/catalog/register", "application/json", body, (size_t)n);
     }
     default:
@@ -123,7 +130,7 @@ static size_t answer_size(const char *p, size_t len, int *out_status)
         const char *last = memmem(p + head_len, len - head_len, "0\r\n\r\n", 5);
         body = last != NULL ? (size_t)(last - p) - head_len + 5 : ANSWER_MAX;
     }
-    *out_status = atoi(p + 9);
+    *out_status = (int)strtol(p + 9, NULL, 10);
     return head_len + body <= len ? head_len + body : 0;
 }
 
@@ -180,7 +187,8 @@ static void grant_leases(struct conn *c)
     c->leases = calloc(LOAD_BATCH, sizeof(*c->leases));
     for (int i = 0; i < LOAD_BATCH; i++) {
         int status = 0;
-        size_t len = with_body("POST", "/api/v1/leases", "application/json", body, sizeof(body) - 1);
+        size_t len =
+            with_body("POST", "/api/v1/leases", "application/json", body, sizeof(body) - 1);
         if (send(c->fd, request, len, MSG_NOSIGNAL) != (ssize_t)len) {
             load_die("send");
         }
@@ -246,16 +254,21 @@ static void version_of(const struct load *l, const struct conn *c, char out[64])
 static size_t make_wait(const struct load *l, const char *version)
 {
     if (l->server == LOAD_MUSTER) {
-        return (size_t)snprintf(request, sizeof(request),
-                                "GET /api/v1/configs/bench/watched?wait=60s HTTP/1.1\r\nHost: bench\r\nIf-None-Match: %s\r\n\r\n", version);
+        return (size_t)snprintf(
+            request, sizeof(request),
+            "GET /api/v1/configs/bench/watched?wait=60s HTTP/1.1\r\nHost: bench\r\nIf-None-Match: %s\r\n\r\n",
+            version);
     }
-    return (size_t)snprintf(request, sizeof(request), "GET /v1/kv/bench/watched?index=%s&wait=60s HTTP/1.1\r\nHost: bench\r\n\r\n", version);
+    return (size_t)snprintf(
+        request, sizeof(request),
+        "GET /v1/kv/bench/watched?index=%s&wait=60s HTTP/1.1\r\nHost: bench\r\n\r\n", version);
 }
 
 static size_t make_write(const struct load *l, const char *key)
 {
     char path[100];
-    snprintf(path, sizeof(path), l->server == LOAD_MUSTER ? "/api/v1/configs/bench/%s" : "/v1/kv/bench/%s", key);
+    snprintf(path, sizeof(path),
+             l->server == LOAD_MUSTER ? "/api/v1/configs/bench/%s" : "/v1/kv/bench/%s", key);
     return with_body("PUT", path, "text/plain", value, 64);
 }
 
@@ -266,7 +279,10 @@ static struct conn *park_all(struct load *l, int n, struct conn *writer)
     writer->fd = load_connect(l->ports[0]);
     memset(value, 'x', sizeof(value));
     simple(writer, make_write(l, "watched"), &status);
-    simple(writer, make_get(l->server == LOAD_MUSTER ? "/api/v1/configs/bench/watched" : "/v1/kv/bench/watched"), &status);
+    simple(writer,
+           make_get(l->server == LOAD_MUSTER ? "/api/v1/configs/bench/watched"
+                                             : "/v1/kv/bench/watched"),
+           &status);
     version_of(l, writer, version);
     struct conn *all = open_conns(l, n);
     for (int i = 0; i < n; i++) {
@@ -310,7 +326,8 @@ void load_fan_out(struct load *l, int n, int port_write)
     uint64_t t0 = load_now();
     simple(&writer, make_write(l, "watched"), &status);
     int got = collect(l, n, 20, &last);
-    printf("{\"waiters\":%d,\"answered\":%d,\"woken_by_another_key\":%d,\"last_ms\":%.3f}\n", n, got, woken, (double)(last - t0) / 1e6);
+    printf("{\"waiters\":%d,\"answered\":%d,\"woken_by_another_key\":%d,\"last_ms\":%.3f}\n", n,
+           got, woken, (double)(last - t0) / 1e6);
 }
 
 void load_park(struct load *l, int n)

@@ -8,7 +8,11 @@
 enum load_server { LOAD_MUSTER, LOAD_CONSUL, LOAD_ETCD };
 enum load_op { LOAD_PUT, LOAD_GET, LOAD_REGISTER, LOAD_KEEPALIVE };
 
-enum { LOAD_PORTS_MAX = 8, LOAD_KEYS = 100000, LOAD_BATCH = 64 /* leases in one keep-alive request of muster */ };
+enum {
+    LOAD_PORTS_MAX = 8,
+    LOAD_KEYS = 100000,
+    LOAD_BATCH = 64 /* leases in one keep-alive request of muster */
+};
 
 struct load {
     enum load_server server;
@@ -24,7 +28,7 @@ struct load {
     uint32_t *latency; /* units of 100 ns */
     size_t n_latency, cap_latency;
     uint64_t started_at, ended_at;
-    double cpu;        /* of this program, while measuring */
+    double cpu; /* of this program, while measuring */
     uint64_t seed, serial;
     int epoll;
 };

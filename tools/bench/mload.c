@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mload --server muster|consul|etcd --op put|get|register|keepalive --ports P,... --clients N --seconds S
- * mload --server muster|consul --fan-out N --ports P,...     one write, N waiters
- * mload --server muster --park N --ports P,... --seconds S   N waiters, nothing happens
- * Prints one JSON line. Everything is bounded in count and time. */
+/* mload --server muster|consul|etcd --op put|get|register|keepalive --ports P,... --clients N
+ * --seconds S mload --server muster|consul --fan-out N --ports P,...     one write, N waiters mload
+ * --server muster --park N --ports P,... --seconds S   N waiters, nothing happens Prints one JSON
+ * line. Everything is bounded in count and time. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -36,7 +36,8 @@ uint64_t load_random(struct load *l)
 
 _Noreturn void load_die(const char *what)
 {
-    fprintf(stderr, "mload: %s%s%s\n", what, errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+    fprintf(stderr, "mload: %s%s%s\n", what, errno != 0 ? ": " : "",
+            errno != 0 ? strerror(errno) : "");
     exit(1);
 }
 
@@ -78,7 +79,8 @@ static double cpu_seconds(void)
 {
     struct rusage r;
     getrusage(RUSAGE_SELF, &r);
-    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
 }
 
 void load_loop(struct load *l, void (*on_event)(struct load *l, void *conn, uint32_t events))
@@ -122,9 +124,10 @@ static void print_result(struct load *l)
     if (l->n_latency > 0) {
         qsort(l->latency, l->n_latency, sizeof(*l->latency), by_value);
     }
-    printf("{\"ops_per_s\":%.1f,\"n\":%llu,\"errors\":%llu,\"seconds\":%.3f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"cpu_s\":%.3f}\n",
-           (double)l->n_ok / s, (unsigned long long)l->n_ok, (unsigned long long)l->n_err, s, quantile(l, 0.5), quantile(l, 0.99),
-           quantile(l, 1.0), l->cpu);
+    printf(
+        "{\"ops_per_s\":%.1f,\"n\":%llu,\"errors\":%llu,\"seconds\":%.3f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"cpu_s\":%.3f}\n",
+        (double)l->n_ok / s, (unsigned long long)l->n_ok, (unsigned long long)l->n_err, s,
+        quantile(l, 0.5), quantile(l, 0.99), quantile(l, 1.0), l->cpu);
 }
 
 static int word(const char *s, const char *const *words, int n)
@@ -136,6 +139,18 @@ static int word(const char *s, const char *const *words, int n)
     }
     fprintf(stderr, "mload: unknown word %s\n", s);
     exit(2);
+}
+
+/* A number from 0 to max, or the end of the program with a sentence. */
+static double number(const char *s, double max)
+{
+    char *end;
+    double v = strtod(s, &end);
+    if (end == s || *end != '\0' || !(v >= 0 && v <= max)) {
+        fprintf(stderr, "mload: \"%s\" is not a number from 0 to %g\n", s, max);
+        exit(2);
+    }
+    return v;
 }
 
 static void parse_ports(struct load *l, const char *s)
@@ -156,29 +171,53 @@ int main(int argc, char **argv)
 {
     static const char *const servers[] = {"muster", "consul", "etcd"};
     static const char *const ops[] = {"put", "get", "register", "keepalive"};
-    static const struct option options[] = {{"server", 1, NULL, 's'},  {"op", 1, NULL, 'o'},      {"ports", 1, NULL, 'p'},
-                                            {"clients", 1, NULL, 'c'}, {"seconds", 1, NULL, 't'}, {"warm-up", 1, NULL, 'w'},
-                                            {"value", 1, NULL, 'v'},   {"fan-out", 1, NULL, 'f'}, {"park", 1, NULL, 'k'},
-                                            {NULL, 0, NULL, 0}};
-    struct load l = {.clients = 1, .seconds = 3, .warm_up = 1, .value_bytes = 256, .seed = 88172645463325252u};
+    static const struct option options[] = {{"server", 1, NULL, 's'},  {"op", 1, NULL, 'o'},
+                                            {"ports", 1, NULL, 'p'},   {"clients", 1, NULL, 'c'},
+                                            {"seconds", 1, NULL, 't'}, {"warm-up", 1, NULL, 'w'},
+                                            {"value", 1, NULL, 'v'},   {"fan-out", 1, NULL, 'f'},
+                                            {"park", 1, NULL, 'k'},    {NULL, 0, NULL, 0}};
+    struct load l = {
+        .clients = 1, .seconds = 3, .warm_up = 1, .value_bytes = 256, .seed = 88172645463325252u};
     int c, fan_out = 0, park = 0;
     l.seed ^= load_now();
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (c) {
-        case 's': l.server = (enum load_server)word(optarg, servers, 3); break;
-        case 'o': l.op = (enum load_op)word(optarg, ops, 4); break;
-        case 'p': parse_ports(&l, optarg); break;
-        case 'c': l.clients = atoi(optarg); break;
-        case 't': l.seconds = atof(optarg); break;
-        case 'w': l.warm_up = atof(optarg); break;
-        case 'v': l.value_bytes = (size_t)atoi(optarg); break;
-        case 'f': fan_out = atoi(optarg); break;
-        case 'k': park = atoi(optarg); break;
-        default: return 2;
+        case 's':
+            l.server = (enum load_server)word(optarg, servers, 3);
+            break;
+        case 'o':
+            l.op = (enum load_op)word(optarg, ops, 4);
+            break;
+        case 'p':
+            parse_ports(&l, optarg);
+            break;
+        case 'c':
+            l.clients = (int)number(optarg, 20000);
+            break;
+        case 't':
+            l.seconds = number(optarg, 600);
+            break;
+        case 'w':
+            l.warm_up = number(optarg, 60);
+            break;
+        case 'v':
+            l.value_bytes = (size_t)number(optarg, 65536);
+            break;
+        case 'f':
+            fan_out = (int)number(optarg, 20000);
+            break;
+        case 'k':
+            park = (int)number(optarg, 20000);
+            break;
+        default:
+            return 2;
         }
     }
-    if (l.n_ports == 0 || l.clients < 1 || l.clients > 20000 || l.seconds > 600 || l.value_bytes > 65536) {
-        fprintf(stderr, "mload: --ports, 1 to 20000 --clients, at most 600 --seconds, at most 65536 --value bytes\n");
+    if (l.n_ports == 0 || l.clients < 1 || l.clients > 20000 || l.seconds > 600 ||
+        l.value_bytes > 65536) {
+        fprintf(
+            stderr,
+            "mload: --ports, 1 to 20000 --clients, at most 600 --seconds, at most 65536 --value bytes\n");
         return 2;
     }
     struct rlimit r;

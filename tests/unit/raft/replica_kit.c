@@ -206,7 +206,8 @@ void kit_open(struct kit *k, int n)
     snprintf(k->dir, sizeof(k->dir), "/tmp/muster-replica-XXXXXX");
     assert_non_null(mkdtemp(k->dir));
     k->n = n;
-    k->port = 20000 + (int)(getpid() % 3000) * 10 + 10 * serial++ % 30000;
+    k->port = 10000 + (int)(getpid() % 1000) * 20 +
+              10 * (serial++ % 2); /* below the ports the kernel gives out */
     k->options.segment_bytes = 64 * 1024;
     for (int i = 0; i < KIT_NODES; i++) {
         struct kit_node *x = &k->nodes[i];

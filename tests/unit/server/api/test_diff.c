@@ -26,7 +26,8 @@ static void small_cases(void **state)
     expect_diff("a\nb\nc\n", "a\nB\nc\n", "--- A\n+++ B\n@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n");
     expect_diff("", "x\n", "--- A\n+++ B\n@@ -0,0 +1,1 @@\n+x\n");
     expect_diff("x\n", "", "--- A\n+++ B\n@@ -1,1 +0,0 @@\n-x\n");
-    expect_diff("x", "x\n", "--- A\n+++ B\n@@ -1,1 +1,1 @@\n-x\n\\ No newline at end of file\n+x\n");
+    expect_diff("x", "x\n",
+                "--- A\n+++ B\n@@ -1,1 +1,1 @@\n-x\n\\ No newline at end of file\n+x\n");
 }
 
 static void write_file(const char *path, struct slice s)
@@ -49,7 +50,8 @@ static void apply_and_compare(struct slice a, struct slice b, struct slice diff)
     write_file(pa, a);
     write_file(pb, b);
     write_file(pd, diff);
-    snprintf(cmd, sizeof(cmd), "cd %s && { [ ! -s d ] || patch -s a d >/dev/null; } && cmp -s a b", dir);
+    snprintf(cmd, sizeof(cmd), "cd %s && { [ ! -s d ] || patch -s a d >/dev/null; } && cmp -s a b",
+             dir);
     int rc = system(cmd);
     snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
     int rm = system(cmd);
@@ -90,7 +92,8 @@ static void random_texts_patch_back(void **state)
     }
 }
 
-/* Two texts with nothing in common and more lines than the search may take: bounded, and still a valid diff. */
+/* Two texts with nothing in common and more lines than the search may take: bounded, and still a
+ * valid diff. */
 static void hopeless_texts_are_replaced_whole(void **state)
 {
     struct buf a, b, d;

@@ -9,7 +9,7 @@
 
 static int parse(struct conf_parsed *p, struct err *e, char **envp, int argc, ...)
 {
-    char *argv[16] = {(char *)(uintptr_t)"musterd"};
+    char *argv[16] = {(char *)(uintptr_t) "musterd"};
     static char *none[] = {NULL};
     va_list a;
     va_start(a, argc);
@@ -31,7 +31,8 @@ static void defaults_and_flags(void **state)
     assert_string_equal(p.conf.listen, "127.0.0.1:8500");
     assert_int_equal(p.conf.election_ms, 400);
     assert_int_equal(p.conf.value_max_bytes, 1048576);
-    assert_int_equal(parse(&p, &e, NULL, 3, "--value-max=2MiB", "--election-timeout=1s", "--join"), 0);
+    assert_int_equal(parse(&p, &e, NULL, 3, "--value-max=2MiB", "--election-timeout=1s", "--join"),
+                     0);
     assert_int_equal(p.conf.value_max_bytes, 2097152);
     assert_int_equal(p.conf.election_ms, 1000);
     assert_true(p.conf.is_join);
@@ -96,7 +97,8 @@ static void files_are_strict(void **state)
     assert_int_equal(file_text(&p, &e, "# nothing\n"), 0);
     assert_int_equal(file_text(&p, &e, "{\"name\": \"json\"}"), 0);
     assert_string_equal(p.conf.name, "json");
-    expect_error("t.yaml:2:8: unknown key \"lisen\"; did you mean \"listen\"?", &e, file_text(&p, &e, "name: a\nlisen: x\n"));
+    expect_error("t.yaml:2:8: unknown key \"lisen\"; did you mean \"listen\"?", &e,
+                 file_text(&p, &e, "name: a\nlisen: x\n"));
     expect_error("given twice", &e, file_text(&p, &e, "name: a\nname: b\n"));
     expect_error("anchors", &e, file_text(&p, &e, "name: &x a\npeer: *x\n"));
     expect_error("single value", &e, file_text(&p, &e, "name: [a]\n"));
@@ -116,10 +118,16 @@ static void whole_is_checked(void **state)
         {{"--data-dir=/d", "--name=a b"}, "not a node name"},
         {{"--data-dir=/d", "--listen=nowhere"}, "host:port"},
         {{"--data-dir=/d", "--listen=0.0.0.0:8500"}, "no access control"},
-        {{"--data-dir=/d", "--name=n1", "--initial-cluster=n1=127.0.0.1:1,n2=127.0.0.1:2"}, "two nodes"},
-        {{"--data-dir=/d", "--name=n1", "--initial-cluster=n1=127.0.0.1:1,n2=127.0.0.1:2,n3=127.0.0.1:3"}, "needs --peer"},
-        {{"--data-dir=/d", "--name=x", "--peer=127.0.0.1:1", "--initial-cluster=n1=127.0.0.1:1"}, "does not name this node"},
-        {{"--data-dir=/d", "--name=n1", "--peer=127.0.0.1:1", "--initial-cluster=n1=127.0.0.1:1,n1=127.0.0.1:2"}, "twice"},
+        {{"--data-dir=/d", "--name=n1", "--initial-cluster=n1=127.0.0.1:1,n2=127.0.0.1:2"},
+         "two nodes"},
+        {{"--data-dir=/d", "--name=n1",
+          "--initial-cluster=n1=127.0.0.1:1,n2=127.0.0.1:2,n3=127.0.0.1:3"},
+         "needs --peer"},
+        {{"--data-dir=/d", "--name=x", "--peer=127.0.0.1:1", "--initial-cluster=n1=127.0.0.1:1"},
+         "does not name this node"},
+        {{"--data-dir=/d", "--name=n1", "--peer=127.0.0.1:1",
+          "--initial-cluster=n1=127.0.0.1:1,n1=127.0.0.1:2"},
+         "twice"},
         {{"--data-dir=/d", "--tls-cert=/c"}, "go together"},
         {{"--data-dir=/d", "--election-timeout=100ms", "--heartbeat=50ms"}, "third"},
         {{"--data-dir=/d", "--log-level=loud"}, "log_level"},
@@ -146,7 +154,9 @@ static void printed_settings_read_back(void **state)
     char *text = NULL;
     size_t n = 0;
     (void)state;
-    assert_int_equal(parse(&a, &e, NULL, 4, "--data-dir=/data", "--value-max=3MiB", "--head-timeout=1500ms", "--peer-tls-ca=/ca"), 0);
+    assert_int_equal(parse(&a, &e, NULL, 4, "--data-dir=/data", "--value-max=3MiB",
+                           "--head-timeout=1500ms", "--peer-tls-ca=/ca"),
+                     0);
     FILE *f = open_memstream(&text, &n);
     conf_print(&a, f);
     fclose(f);
@@ -171,7 +181,8 @@ static void reload_takes_what_it_may(void **state)
     char key[64] = "";
     (void)state;
     assert_int_equal(parse(&a, &e, NULL, 1, "--data-dir=/d"), 0);
-    assert_int_equal(parse(&b, &e, NULL, 3, "--data-dir=/d", "--log-level=debug", "--workers=4"), 0);
+    assert_int_equal(parse(&b, &e, NULL, 3, "--data-dir=/d", "--log-level=debug", "--workers=4"),
+                     0);
     assert_int_equal(conf_reload(&a.conf, &b.conf, note_key, key), 1);
     assert_string_equal(a.conf.log_level, "debug");
     assert_int_equal(a.conf.workers, 0);

@@ -16,7 +16,8 @@ static void good_targets(void **state)
     assert_string_equal(t.host, "h");
     assert_int_equal(t.port, 80);
     assert_string_equal(t.path, "/");
-    assert_int_equal(probe_target_parse(CHECK_HTTP, SLICE_LIT("http://[::1]:8080/a?b=c"), &t, &e), 0);
+    assert_int_equal(probe_target_parse(CHECK_HTTP, SLICE_LIT("http://[::1]:8080/a?b=c"), &t, &e),
+                     0);
     assert_string_equal(t.host, "::1");
     assert_int_equal(t.port, 8080);
     assert_string_equal(t.path, "/a?b=c");
@@ -28,19 +29,33 @@ static void good_targets(void **state)
 
 static void bad_targets_say_why(void **state)
 {
-    static const char *const http[] = {"https://h/", "ftp://h/", "http://", "http://h:0/", "http://h:70000/", "http://h:x/", "http://h/a b",
-                                       "http://u@h/", "http://[::1/", "http://[::1]x/", "http://h/#frag", "http://h\r\nX: y/", "", "h:80"};
+    static const char *const http[] = {"https://h/",
+                                       "ftp://h/",
+                                       "http://",
+                                       "http://h:0/",
+                                       "http://h:70000/",
+                                       "http://h:x/",
+                                       "http://h/a b",
+                                       "http://u@h/",
+                                       "http://[::1/",
+                                       "http://[::1]x/",
+                                       "http://h/#frag",
+                                       "http://h\r\nX: y/",
+                                       "",
+                                       "h:80"};
     static const char *const tcp[] = {"h", "h:", ":80", "h:0", "h:99999", "h h:1", ""};
     struct probe_target t;
     (void)state;
     for (size_t i = 0; i < N_ELEMENTS(http); i++) {
         struct err e = {0};
-        assert_int_equal(probe_target_parse(CHECK_HTTP, slice_str(http[i]), &t, &e), MU_E_BAD_REQUEST);
+        assert_int_equal(probe_target_parse(CHECK_HTTP, slice_str(http[i]), &t, &e),
+                         MU_E_BAD_REQUEST);
         assert_true(e.text[0] != '\0');
     }
     for (size_t i = 0; i < N_ELEMENTS(tcp); i++) {
         struct err e = {0};
-        assert_int_equal(probe_target_parse(CHECK_TCP, slice_str(tcp[i]), &t, &e), MU_E_BAD_REQUEST);
+        assert_int_equal(probe_target_parse(CHECK_TCP, slice_str(tcp[i]), &t, &e),
+                         MU_E_BAD_REQUEST);
         assert_true(e.text[0] != '\0');
     }
 }
@@ -146,7 +161,8 @@ static void outcomes(void **state)
     struct outcome o = probe_it("HTTP/1.1 204 No Content\r\n\r\n", CHECK_HTTP, 2000);
     assert_true(o.is_ok);
     assert_string_equal(o.output, "HTTP 204");
-    assert_false(probe_it("HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\n", CHECK_HTTP, 2000).is_ok);
+    assert_false(
+        probe_it("HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\n", CHECK_HTTP, 2000).is_ok);
     assert_false(probe_it("HTTP/1.1 503 x\r\n\r\n", CHECK_HTTP, 2000).is_ok);
     assert_false(probe_it("SSH-2.0-OpenSSH\r\nxxxxxxxx", CHECK_HTTP, 2000).is_ok);
     assert_false(probe_it("HTTP/1.1 2", CHECK_HTTP, 2000).is_ok);

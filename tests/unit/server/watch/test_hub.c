@@ -57,7 +57,11 @@ static void turn(struct world *w)
 static void watch(struct world *w, struct watcher *x, const char *key, int is_prefix, mu_rev next)
 {
     *x = (struct watcher){.ranges = {{slice_str(key), is_prefix}}};
-    x->sub = (struct sub){.reply = &w->worker, .fired = on_fired, .next_rev = next, .ranges = x->ranges, .n_ranges = 1};
+    x->sub = (struct sub){.reply = &w->worker,
+                          .fired = on_fired,
+                          .next_rev = next,
+                          .ranges = x->ranges,
+                          .n_ranges = 1};
     hub_arm(w->hub, &x->sub);
     turn(w);
 }
@@ -111,7 +115,8 @@ static void late_arm_is_judged_by_what_changed(void **state)
     assert_int_equal(untouched.fired, 1);
 }
 
-/* One firing for each arm, whichever of cancel and change comes first, and nothing touches the sub after it. */
+/* One firing for each arm, whichever of cancel and change comes first, and nothing touches the sub
+ * after it. */
 static void cancel_gives_the_sub_back_once(void **state)
 {
     struct world *w = *state;
@@ -144,8 +149,11 @@ static void cancel_gives_the_sub_back_once(void **state)
 static void many_ranges_fire_once(void **state)
 {
     struct world *w = *state;
-    struct watcher x = {.ranges = {{SLICE_LIT("Ca"), 0}, {SLICE_LIT("C"), 1}, {SLICE_LIT("Ca"), 0}, {SLICE_LIT("Cb"), 0}}};
-    x.sub = (struct sub){.reply = &w->worker, .fired = on_fired, .next_rev = 11, .ranges = x.ranges, .n_ranges = 4};
+    struct watcher x = {
+        .ranges = {
+            {SLICE_LIT("Ca"), 0}, {SLICE_LIT("C"), 1}, {SLICE_LIT("Ca"), 0}, {SLICE_LIT("Cb"), 0}}};
+    x.sub = (struct sub){
+        .reply = &w->worker, .fired = on_fired, .next_rev = 11, .ranges = x.ranges, .n_ranges = 4};
     hub_arm(w->hub, &x.sub);
     turn(w);
     publish(w, 11, "Ca");

@@ -5,7 +5,8 @@
 
 #include "server/watch/ring.h"
 
-/* What was pushed last is found from any revision at or above the floor, in order; what gave way raises the floor. */
+/* What was pushed last is found from any revision at or above the floor, in order; what gave way
+ * raises the floor. */
 static void keeps_the_newest_in_order(void **state)
 {
     struct change_ring r;
@@ -14,7 +15,8 @@ static void keeps_the_newest_in_order(void **state)
     assert_int_equal(ring_floor(&r), 10);
     for (mu_rev rev = 11; rev < 2000; rev++) {
         char key[64];
-        int n = snprintf(key, sizeof(key), "key-%llu-%.*s", (unsigned long long)rev, (int)(rev % 40), "0123456789012345678901234567890123456789");
+        int n = snprintf(key, sizeof(key), "key-%llu-%.*s", (unsigned long long)rev,
+                         (int)(rev % 40), "0123456789012345678901234567890123456789");
         ring_push(&r, rev, slice_of(key, (size_t)n));
         struct ring_iter it;
         struct slice got;
