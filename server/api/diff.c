@@ -127,9 +127,9 @@ static void backtrack(struct script *s, const struct sides *t, long **trace, lon
         script_add(s, ' ', t->a[--x]);
     }
     for (size_t i = start, j = s->n; i + 1 < j; i++) {
-        struct edit t = s->items[i];
+        struct edit swap = s->items[i];
         s->items[i] = s->items[--j];
-        s->items[j] = t;
+        s->items[j] = swap;
     }
 }
 
