@@ -113,7 +113,7 @@ static int render_listen(struct api_get *g, struct view *v, struct buf *out, str
     jw_arr(&w);
     for (size_t i = 0; i < l->n; i++) {
         struct config_row row;
-        int rc = view_config(v, &l->items[i].name, 0, &row);
+        int rc = view_config_head(v, &l->items[i].name, 0, &row);
         if (rc != 0 && rc != MU_E_NOT_FOUND) {
             return err_set(e, rc, "%s", err_title(rc));
         }
