@@ -195,6 +195,9 @@ void replica_member_add(struct replica *r, const struct replica_member *m, mu_no
                         replica_done_cb cb, void *arg);
 void replica_member_remove(struct replica *r, mu_node_id id, replica_done_cb cb, void *arg);
 
+/* Load the peers' certificates anew for new sessions; on an error the old ones stay. */
+int replica_reload_tls(struct replica *r, struct err *e);
+
 mu_node_id replica_id_of(const char *name);
 
 /* Restoring a snapshot into a new cluster, before replica_open, with nothing of a log on disk: the

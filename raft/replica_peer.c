@@ -374,3 +374,8 @@ int peers_open(struct replica *r, struct err *e)
     peers_refresh(r);
     return 0;
 }
+
+int replica_reload_tls(struct replica *r, struct err *e)
+{
+    return r->transport != NULL ? transport_reload_tls(r->transport, e) : 0;
+}

@@ -35,7 +35,7 @@ void memdisk_init(struct memdisk *d)
     *d = (struct memdisk){.first = 1};
 }
 
-static void cut(struct memdisk *d, mu_index from)
+void memdisk_cut(struct memdisk *d, mu_index from)
 {
     while (d->n > 0 && d->first + d->n > from) {
         mem_free(d->entries[--d->n].data);
@@ -44,7 +44,7 @@ static void cut(struct memdisk *d, mu_index from)
 
 void memdisk_fini(struct memdisk *d)
 {
-    cut(d, 0);
+    memdisk_cut(d, 0);
     mem_free(d->entries);
 }
 
@@ -91,14 +91,14 @@ static void image_apply(struct memdisk *d, const struct op *o, size_t part)
 {
     switch (o->kind) {
     case OP_APPEND:
-        cut(d, o->index);
+        memdisk_cut(d, o->index);
         MU_INVARIANT(image_last(d) + 1 == o->index);
         for (size_t i = 0; i < part; i++) {
             push(d, &o->entries[i]);
         }
         return;
     case OP_RESET:
-        cut(d, 0);
+        memdisk_cut(d, 0);
         d->first = o->index + 1;
         d->base_term = o->term;
         return;
@@ -262,7 +262,7 @@ void wal_append(struct wal *w, mu_index first, const struct wal_entry *entries, 
     struct op *o = queue(w, OP_APPEND, first);
     o->entries = mem_zalloc(n * sizeof(*o->entries));
     o->n = n;
-    cut(&w->mem, first);
+    memdisk_cut(&w->mem, first);
     MU_INVARIANT(image_last(&w->mem) + 1 == first);
     if (w->durable >= first) {
         w->durable = first - 1;
@@ -280,7 +280,7 @@ void wal_reset(struct wal *w, mu_index index, mu_term term)
 {
     struct op *o = queue(w, OP_RESET, index);
     o->term = term;
-    cut(&w->mem, 0);
+    memdisk_cut(&w->mem, 0);
     w->mem.first = index + 1;
     w->mem.base_term = term;
     w->durable = 0;

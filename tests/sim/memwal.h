@@ -21,6 +21,8 @@ struct memdisk {
 
 void memdisk_init(struct memdisk *d);
 void memdisk_fini(struct memdisk *d);
+/* Durable entries from this index on are lost. */
+void memdisk_cut(struct memdisk *d, mu_index from);
 struct wal *memwal_open(struct memdisk *d);
 /* The process dies: operations not yet executed reach the disk up to some point in their order, the
  * last of these perhaps in part. `running` is the one being executed, or NULL; it is freed. w is

@@ -198,7 +198,7 @@ static void choose_state(struct sim_node *n)
     }
 }
 
-static void boot(struct sim_node *n)
+void sim_boot(struct sim_node *n)
 {
     struct sim *s = n->sim;
     struct node_options o = {.id = n->id,
@@ -218,7 +218,8 @@ static void boot(struct sim_node *n)
     choose_state(n);
     MU_INVARIANT(n->state.index + 1 >= wal_first(n->wal) && n->state.index <= wal_last(n->wal));
     o.wal = n->wal;
-    o.max_inflight = sim_rnd(2) != 0 ? 32 : 4;
+    o.max_inflight =
+        s->o.has_members || sim_rnd(2) != 0 ? 32 : 4; /* a newcomer must catch up in time */
     o.seed = sim_rnd(UINT32_MAX);
     o.guards_off = s->o.guards_off;
     n->node = node_new(&o);
@@ -376,7 +377,7 @@ static void crashes(struct sim *s)
 /* --- a run --- */
 
 struct schedule {
-    int64_t fault, propose, crash, snapshot, transfer, hint;
+    int64_t fault, propose, crash, snapshot, transfer, hint, members, damage;
     int is_healed;
 };
 
@@ -388,8 +389,8 @@ static void heal(struct sim *s)
     s->disk_ms = 5;
     s->isolate_at = 0;
     for (int i = 0; i < SIM_NODES_MAX; i++) {
-        if (s->nodes[i].exists && !s->nodes[i].is_up) {
-            boot(&s->nodes[i]);
+        if (s->nodes[i].exists && !s->nodes[i].is_up && !s->nodes[i].is_damaged) {
+            sim_boot(&s->nodes[i]);
         }
     }
 }
@@ -414,9 +415,20 @@ static void do_faults(struct sim *s, struct schedule *x)
         crashes(s);
     }
     for (int i = 0; i < SIM_NODES_MAX; i++) {
-        if (s->nodes[i].restart_at != 0 && s->now >= s->nodes[i].restart_at) {
-            boot(&s->nodes[i]);
+        if (s->nodes[i].restart_at != 0 && s->now >= s->nodes[i].restart_at &&
+            !sim_rejoin(s, &s->nodes[i])) {
+            if (!s->nodes[i].is_up) {
+                sim_boot(&s->nodes[i]);
+            }
         }
+    }
+    if (s->o.has_damage && s->now >= x->damage) {
+        x->damage = s->now + 50 + sim_rnd(1000);
+        sim_damage(s);
+    }
+    if (s->o.has_members && s->now >= x->members) {
+        x->members = s->now + 20 + sim_rnd(300);
+        sim_change_members(s);
     }
     struct sim_node *l;
     if (s->now >= x->transfer) {
@@ -481,6 +493,7 @@ static void check_end(struct sim *s)
         sim_violated(s, "liveness: nothing proposed after all was healed");
     }
     const struct conf *c = node_conf(l->node);
+    sim_check_members(s, l);
     for (size_t i = 0; i < c->n; i++) {
         struct sim_node *n = sim_by_id(s, c->members[i].id);
         if (!n->is_up || n->state.index < s->probe) {
@@ -530,7 +543,7 @@ static void found(struct sim *s)
     }
     buf_fini(&b);
     for (int i = 0; i < s->o.n; i++) {
-        boot(&s->nodes[i]);
+        sim_boot(&s->nodes[i]);
     }
 }
 
@@ -553,6 +566,9 @@ static void run(struct sim *s)
         }
         if (!x.is_healed) {
             do_faults(s, &x);
+        }
+        for (int i = 0; x.is_healed && i < SIM_NODES_MAX; i++) {
+            sim_rejoin(s, &s->nodes[i]);
         }
         do_load(s, &x, load);
         tick(s);

@@ -19,11 +19,13 @@ struct sim_options {
     unsigned guards_off;
     int is_fifo; /* links keep the order and repeat nothing */
     int has_snapshots, has_members, has_bias, is_vote_lost;
+    int has_damage, is_naive; /* logs lose their end; and go on as if nothing were */
+    int is_unruly;            /* members change against the rules */
     int is_verbose;
 };
 
 struct sim_stats {
-    uint64_t elections, commits, crashes, messages, steps, installs, snapshots, changes, reads;
+    uint64_t elections, commits, crashes, messages, steps, installs, snapshots, changes, damages;
 };
 
 /* NULL when all held, else what was violated (valid until the next run). */

@@ -49,7 +49,10 @@ struct sim_node {
     /* memory */
     struct sim_snapshot state; /* of the machine now */
     struct sim_snapshot incoming;
-    int is_installing;
+    int is_installing, is_damaged;
+    struct sim_node *asked; /* a damaged node's leader, what it was asked in, and for */
+    mu_term asked_term;
+    mu_index asked_up_to;
     uint64_t install_op, ops_taken, ops_done;
     mu_term led_term;
     struct message_scratch scratch;
@@ -94,5 +97,12 @@ void check_leader(struct sim *s, struct sim_node *n);
 void check_commit(struct sim *s, struct sim_node *n);
 void check_applied(struct sim *s, struct sim_node *n);
 mu_index check_highest(void);
+/* sim_members.c */
+void sim_change_members(struct sim *s);
+void sim_check_members(struct sim *s, struct sim_node *l);
+/* sim_damage.c */
+void sim_damage(struct sim *s);
+int sim_rejoin(struct sim *s, struct sim_node *n);
 /* sim.c */
+void sim_boot(struct sim_node *n);
 void sim_settle(struct sim_node *n); /* after each input: disk, apply, checks */

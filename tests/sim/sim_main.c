@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim [-n voters] [-f first seed] [-c count] [-t fault ms] [-g guards off, bits of enum node_guard]
  * [-S snapshots] [-F FIFO links]
- *     [-B figure-8 bias] [-V votes are lost] [-x fail must be found] : prints a line for each
- * violation; exit 1 when one was found (with -x: none). */
+ *     [-B figure-8 bias] [-V votes are lost] [-M members come and go] [-U against the rules] [-D
+ * damaged logs] [-N taken for whole] [-x fail must be found] : prints a line for each violation;
+ * exit 1 when one was found (with -x: none). */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,7 +32,7 @@ static void run_child(const struct sim_options *o, struct outcome *out)
     pid_t pid = fork();
     if (pid == 0) {
         struct outcome x = {0};
-        if (freopen("/dev/null", "w", stderr) == NULL) {
+        if (getenv("SIM_STDERR") == NULL && freopen("/dev/null", "w", stderr) == NULL) {
             _exit(3);
         }
         const char *v = sim_run(o, &x.stats);
@@ -58,6 +59,7 @@ static void add(struct sim_stats *a, const struct sim_stats *b)
     a->installs += b->installs;
     a->snapshots += b->snapshots;
     a->changes += b->changes;
+    a->damages += b->damages;
 }
 
 static void run_here(const struct sim_options *o, struct outcome *out)
@@ -67,49 +69,67 @@ static void run_here(const struct sim_options *o, struct outcome *out)
     snprintf(out->why, sizeof(out->why), "%s", v != NULL ? v : "");
 }
 
-int main(int argc, char **argv)
+static int read_options(int argc, char **argv, struct sim_options *o, uint64_t *count)
 {
-    struct sim_options o = {.seed = 1, .n = 3, .fault_ms = 20000};
-    uint64_t count = 100, bad = 0;
     int c, is_control = 0;
-    while ((c = getopt(argc, argv, "n:f:c:t:g:SFBVMx")) != -1) {
+    while ((c = getopt(argc, argv, "n:f:c:t:g:SFBVMUDNx")) != -1) {
         switch (c) {
         case 'n':
-            o.n = atoi(optarg);
+            o->n = atoi(optarg);
             break;
         case 'f':
-            o.seed = strtoull(optarg, NULL, 0);
+            o->seed = strtoull(optarg, NULL, 0);
             break;
         case 'c':
-            count = strtoull(optarg, NULL, 0);
+            *count = strtoull(optarg, NULL, 0);
             break;
         case 't':
-            o.fault_ms = atoi(optarg);
+            o->fault_ms = atoi(optarg);
             break;
         case 'g':
-            o.guards_off = (unsigned)strtoul(optarg, NULL, 0);
+            o->guards_off = (unsigned)strtoul(optarg, NULL, 0);
             break;
         case 'S':
-            o.has_snapshots = 1;
+            o->has_snapshots = 1;
             break;
         case 'F':
-            o.is_fifo = 1;
+            o->is_fifo = 1;
             break;
         case 'B':
-            o.has_bias = 1;
+            o->has_bias = 1;
             break;
         case 'V':
-            o.is_vote_lost = 1;
+            o->is_vote_lost = 1;
             break;
         case 'M':
-            o.has_members = 1;
+            o->has_members = 1;
+            break;
+        case 'D':
+            o->has_damage = 1;
+            break;
+        case 'N':
+            o->is_naive = 1;
+            break;
+        case 'U':
+            o->is_unruly = 1;
             break;
         case 'x':
             is_control = 1;
             break;
         default:
-            return 2;
+            return -1;
         }
+    }
+    return is_control;
+}
+
+int main(int argc, char **argv)
+{
+    struct sim_options o = {.seed = 1, .n = 3, .fault_ms = 20000};
+    uint64_t count = 100, bad = 0;
+    int is_control = read_options(argc, argv, &o, &count);
+    if (is_control < 0) {
+        return 2;
     }
     struct sim_stats sum = {0};
     int64_t t0 = clock_mono_ms();
@@ -127,12 +147,12 @@ int main(int argc, char **argv)
         }
     }
     printf(
-        "%llu of %llu seeds bad; %llu ms; elections %llu commits %llu crashes %llu messages %llu steps %llu snapshots %llu installs %llu changes %llu\n",
+        "%llu of %llu seeds bad; %llu ms; elections %llu commits %llu crashes %llu messages %llu steps %llu snapshots %llu installs %llu changes %llu damages %llu\n",
         (unsigned long long)bad, (unsigned long long)count,
         (unsigned long long)(clock_mono_ms() - t0), (unsigned long long)sum.elections,
         (unsigned long long)sum.commits, (unsigned long long)sum.crashes,
         (unsigned long long)sum.messages, (unsigned long long)sum.steps,
         (unsigned long long)sum.snapshots, (unsigned long long)sum.installs,
-        (unsigned long long)sum.changes);
+        (unsigned long long)sum.changes, (unsigned long long)sum.damages);
     return is_control ? bad == 0 : bad != 0;
 }
