@@ -167,8 +167,10 @@ static const struct transport_peer *find(const struct transport_peer *peers, siz
 
 void transport_set_peers(struct transport *t, const struct transport_peer *peers, size_t n)
 {
-    MU_INVARIANT(!t->is_closing);
     struct peer_out *o = LIST_FIRST(&t->outs);
+    if (t->is_closing) {
+        return;
+    }
     while (o != NULL) {
         struct peer_out *next = LIST_NEXT(o, entry);
         const struct transport_peer *p = find(peers, n, o->id);
@@ -193,7 +195,9 @@ int transport_send(struct transport *t, mu_node_id to, uint8_t type, const struc
 {
     struct peer_out *o = t->is_closing ? NULL : peer_out_find(t, to);
     MU_INVARIANT(type <= PEER_FRAME_TYPE_MAX);
-    MU_INVARIANT(peer_frame_len(parts, n_parts) <= TRANSPORT_FRAME_MAX);
+    if (peer_frame_len(parts, n_parts) > TRANSPORT_FRAME_MAX) {
+        return MU_E_TOO_LARGE;
+    }
     return o != NULL ? peer_out_send(o, type, parts, n_parts) : MU_E_CLOSED;
 }
 
@@ -233,6 +237,11 @@ uint16_t transport_port(const struct transport *t)
 void transport_stats(const struct transport *t, struct transport_stats *out)
 {
     *out = t->stats;
+}
+
+int64_t transport_tls_not_after(const struct transport *t)
+{
+    return t->tls != NULL ? peer_tls_not_after(t->tls) : 0;
 }
 
 /* --- closing --- */

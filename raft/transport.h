@@ -54,13 +54,15 @@ struct transport_peer {
 };
 void transport_set_peers(struct transport *t, const struct transport_peer *peers, size_t n);
 /* Queue one frame: parts are copied. 0, or CLOSED when there is no session, OVERLOADED when the
- * queue is full (then the session is dropped). */
+ * queue is full (then the session is dropped), TOO_LARGE above TRANSPORT_FRAME_MAX. */
 int transport_send(struct transport *t, mu_node_id to, uint8_t type, const struct slice *parts,
                    size_t n_parts);
 uint64_t transport_queued(const struct transport *t, mu_node_id to);
 int transport_is_up(const struct transport *t, mu_node_id to);
 /* Load new certificates for new sessions; on an error the old ones stay. */
 int transport_reload_tls(struct transport *t, struct err *e);
+/* When the first of this node's certificates expires, Unix seconds; 0 without TLS. */
+int64_t transport_tls_not_after(const struct transport *t);
 /* Write out what was queued in this turn of the loop. It happens by itself once a turn; a call at
  * the end of the last prepare callback saves a turn. May call back `session`; never `receive`. */
 void transport_flush(struct transport *t);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -238,6 +239,24 @@ int peer_tls_load(const struct tls_config *files, const char *own_name, struct p
     }
     *out = c;
     return 0;
+}
+
+static int64_t expiry_of(const X509 *x)
+{
+    struct tm tm = {0};
+    return ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+int64_t peer_tls_not_after(const struct peer_tls_ctx *c)
+{
+    STACK_OF(X509) *chain = NULL;
+    int64_t first = expiry_of(SSL_CTX_get0_certificate(c->ssl));
+    SSL_CTX_get0_chain_certs(c->ssl, &chain);
+    for (int i = 0; chain != NULL && i < sk_X509_num(chain); i++) {
+        int64_t at = expiry_of(sk_X509_value(chain, i));
+        first = at < first ? at : first;
+    }
+    return first;
 }
 
 void peer_tls_ctx_unref(struct peer_tls_ctx *c)

@@ -15,6 +15,7 @@ struct peer_tls;     /* one connection */
 /* Reads and checks all files; own_name must be in the certificate. MU_E_IO or MU_E_BAD_REQUEST. */
 int peer_tls_load(const struct tls_config *files, const char *own_name, struct peer_tls_ctx **out,
                   struct err *e);
+int64_t peer_tls_not_after(const struct peer_tls_ctx *c); /* Unix seconds: the first of the chain */
 void peer_tls_ctx_unref(struct peer_tls_ctx *c); /* NULL allowed; connections keep theirs */
 
 enum peer_tls_state { PEER_TLS_HANDSHAKE, PEER_TLS_OPEN, PEER_TLS_ENDED, PEER_TLS_FAILED };

@@ -22,7 +22,8 @@ void certs_fini(void); /* and deletes it with all files */
 void certs_ca_init(struct certs_ca *ca, const char *name);
 void certs_ca_fini(struct certs_ca *ca);
 
-enum certs_flaw { CERTS_FINE, CERTS_EXPIRED, CERTS_NO_SAN, CERTS_SERVER_ONLY };
+/* LONGER: not a flaw, it lasts 1000 s longer than the others. */
+enum certs_flaw { CERTS_FINE, CERTS_LONGER, CERTS_EXPIRED, CERTS_NO_SAN, CERTS_SERVER_ONLY };
 /* SAN: DNS:<san>; the subject's name is `file`. */
 void certs_issue(const struct certs_ca *ca, const char *file, const char *san, enum certs_flaw flaw,
                  struct certs_node *out);

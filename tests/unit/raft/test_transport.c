@@ -77,8 +77,10 @@ static void test_largest(void **state)
     kit_until(5000, b.n_received == 1);
     assert_int_equal(b.last_len, TRANSPORT_FRAME_MAX);
     assert_int_equal(transport_queued(a.t, 2), 0);
+    assert_int_equal(kit_send(&a, 2, 2, TRANSPORT_FRAME_MAX + 1), MU_E_TOO_LARGE);
     assert_int_equal(kit_send(&a, 2, 2, 8), 0);
     kit_until(1000, b.n_received == 2);
+    assert_int_equal(b.n_out_of_order, 0);
     close_pair(&a, &b);
 }
 

@@ -210,6 +210,7 @@ static void expect_end(const void *p, size_t len, int ms)
 static void test_no_hello(void **state)
 {
     static const char http[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct peer_hello h = kit_hello(5, "e", &node);
     struct buf b;
     (void)state;
     expect_end(http, sizeof(http) - 1, 500);
@@ -218,13 +219,21 @@ static void test_no_hello(void **state)
     peer_frame_put(&b, 7, &part, 1); /* a frame before the hello */
     expect_end(b.p, b.len, 500);
     buf_clear(&b);
+    peer_hello_put(&b, &h);
+    const struct slice body = slice_of(b.p + PEER_FRAME_HEAD, b.len - PEER_FRAME_HEAD);
+    uint8_t copy[PEER_HELLO_MAX];
+    memcpy(copy, body.p, body.len);
+    const struct slice disguised = slice_of(copy, body.len);
+    buf_clear(&b);
+    peer_frame_put(&b, 7, &disguised, 1); /* a hello that does not say so */
+    expect_end(b.p, b.len, 500);
+    buf_clear(&b);
     peer_frame_put(&b, PEER_FRAME_TYPE_HELLO, &part, 1); /* no hello inside */
     expect_end(b.p, b.len, 500);
     buf_clear(&b);
     peer_ack_put(&b, &(struct peer_ack){.version = 1, .from = 2}); /* an answer, unasked */
     expect_end(b.p, b.len, 500);
     buf_clear(&b);
-    struct peer_hello h = kit_hello(5, "e", &node);
     peer_hello_put(&b, &h);
     b.p[b.len - 1] ^= 1;
     expect_end(b.p, b.len, 500); /* checksum */
@@ -303,11 +312,16 @@ static void test_garbage(void **state)
     assert_int_equal(node.n_received, 0);
 }
 
-/* A stranger that sends its hello byte by byte has five seconds. */
+/* A stranger that sends its hello byte by byte has five seconds. A session lasts longer than that,
+ * idle as it may be. */
 static void test_slow_hello(void **state)
 {
+    struct kit_node peer;
     struct buf b;
     (void)state;
+    kit_open(&peer, 2, "b", NULL);
+    kit_peers(&peer, &node, NULL);
+    kit_until(2000, peer.is_up[1]);
     buf_init(&b);
     struct peer_hello h = kit_hello(5, "e", &node);
     peer_hello_put(&b, &h);
@@ -322,9 +336,14 @@ static void test_slow_hello(void **state)
     assert_true(kit_raw_ended(silent, 6000, NULL));
     assert_true(kit_raw_ended(slow, 1000, NULL));
     assert_in_range(kit_now() - start, 4500, 9000);
+    kit_run(500);
+    assert_int_equal(peer.n_downs, 0);
+    assert_int_equal(kit_send(&peer, 1, 1, 8), 0);
+    kit_until(1000, node.n_received == 1);
     close(silent);
     close(slow);
     buf_fini(&b);
+    kit_close(&peer);
 }
 
 /* However many strangers knock, 64 stay, and a peer gets in. */

@@ -414,7 +414,7 @@ static void test_reload(void **state)
     char both[128];
     (void)state;
     certs_issue(&ca, "a-live", "a.muster-peer", CERTS_FINE, &live);
-    certs_issue(&other_ca, "a-fresh", "a.muster-peer", CERTS_FINE, &fresh);
+    certs_issue(&other_ca, "a-fresh", "a.muster-peer", CERTS_LONGER, &fresh);
     certs_bundle(&ca, &other_ca, both);
     live.tls.ca_file = both;
     kit_open(&a, 1, "a", &live.tls);
@@ -429,7 +429,9 @@ static void test_reload(void **state)
     kit_peers(&b, &a, NULL);
     kit_until(2000, b.is_up[1]); /* still with the old one */
     copy_file(fresh.key, live.key);
+    int64_t not_after = transport_tls_not_after(a.t);
     assert_int_equal(transport_reload_tls(a.t, &e), 0);
+    assert_int_equal(transport_tls_not_after(a.t) - not_after, 1000);
     assert_int_equal(kit_send(&b, 1, 1, 8), 0); /* the session lives on */
     kit_until(1000, a.n_received == 1);
     kit_peers(&b, NULL, NULL);
@@ -446,6 +448,7 @@ static void test_reload_without_tls(void **state)
     struct err e = {0};
     (void)state;
     kit_open(&a, 1, "a", NULL);
+    assert_int_equal(transport_tls_not_after(a.t), 0);
     assert_int_equal(transport_reload_tls(a.t, &e), MU_E_BAD_REQUEST);
     kit_close(&a);
     kit_fini();
