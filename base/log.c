@@ -62,6 +62,7 @@ void log_write(enum log_level level, const char *logger, const char *msg,
     jw_obj(&w);
     put_field(&w, &LOG_STR("ts", ts));
     put_field(&w, &LOG_STR("level", level_names[level]));
+    put_field(&w, &LOG_STR("service", "muster"));
     put_field(&w, &LOG_STR("logger", logger));
     put_field(&w, &LOG_STR("msg", msg));
     for (size_t i = 0; i < n; i++) {

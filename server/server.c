@@ -233,6 +233,10 @@ static void reload(struct server *s, int argc, char **argv, char **envp)
     if (workers_reload_tls(s->workers, &e) != 0) {
         log_error("server", "certificates not reloaded, the old ones stay", LOG_STR("why", e.text));
     }
+    if (core_reload_tls(s->context.core, &e) != 0) {
+        log_error("server", "peer certificates not reloaded, the old ones stay",
+                  LOG_STR("why", e.text));
+    }
     log_info("server", "reloaded");
     mem_free(fresh);
 }

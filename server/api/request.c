@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "server/api/api_impl.h"
 
@@ -32,6 +33,11 @@ struct slice api_keep(struct http_req *r, struct slice s)
 
 void api_fail(struct http_req *r, int code, const struct err *e)
 {
+    if (err_http_status(code) >= 500) {
+        /* What a client may come and ask about: its trace id leads here. */
+        log_warn("api", "request failed", LOG_STR("trace_id", http_trace_id(r)),
+                 LOG_STR("code", err_name(code)), LOG_STR("route", http_route_of(r)->pattern));
+    }
     http_respond_error(r, code, "%s", e->text[0] != '\0' ? e->text : err_title(code));
 }
 

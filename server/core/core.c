@@ -524,6 +524,31 @@ void core_drain(struct core *c, int64_t timeout_ms)
     uv_sem_destroy(&d.sem);
 }
 
+struct reload_job {
+    struct mail_job job;
+    struct core *core;
+    uv_sem_t sem;
+    int code;
+    struct err *err;
+};
+
+static void run_reload(struct mail_job *j)
+{
+    struct reload_job *r = CONTAINER_OF(j, struct reload_job, job);
+    r->code = replica_reload_tls(r->core->replica, r->err);
+    uv_sem_post(&r->sem);
+}
+
+int core_reload_tls(struct core *c, struct err *e)
+{
+    struct reload_job r = {.job.run = run_reload, .core = c, .err = e};
+    uv_sem_init(&r.sem, 0);
+    mailbox_send(&c->box, &r.job.mail);
+    uv_sem_wait(&r.sem);
+    uv_sem_destroy(&r.sem);
+    return r.code;
+}
+
 static void replica_closed(void *arg)
 {
     struct core *c = arg;

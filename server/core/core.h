@@ -29,6 +29,8 @@ int core_start(const struct core_options *o, struct core **out, struct err *e);
 /* Refuse new writes, hand leadership over when there is somebody to take it, at most timeout_ms.
  * Any thread; blocks. */
 void core_drain(struct core *c, int64_t timeout_ms);
+/* Load the peers' certificates anew. Any thread; blocks until the core thread has done it. */
+int core_reload_tls(struct core *c, struct err *e);
 /* End the thread, close everything cleanly, free. Nobody may use the core any more. */
 void core_stop(struct core *c);
 

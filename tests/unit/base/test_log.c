@@ -56,6 +56,7 @@ static void test_one_json_object_a_line(void **state)
     int64_t ms;
     assert_int_equal(text_parse_time(jr_str(&r, "ts", 1), &ms), 0);
     unit_slice_is(jr_str(&r, "level", 1), "info");
+    unit_slice_is(jr_str(&r, "service", 1), "muster");
     unit_slice_is(jr_str(&r, "logger", 1), "raft");
     unit_slice_is(jr_str(&r, "msg", 1), "became \"leader\"\n");
     assert_true(jr_int(&r, "term", 0, 0, 100) == 7);
@@ -71,7 +72,9 @@ static void test_fields_are_optional(void **state)
     (void)state;
     char line[1000];
     captured(say_nothing_more, line, sizeof(line));
-    assert_non_null(strstr(line, "\"level\":\"warn\",\"logger\":\"conf\",\"msg\":\"plain\"}\n"));
+    assert_non_null(strstr(
+        line,
+        "\"level\":\"warn\",\"service\":\"muster\",\"logger\":\"conf\",\"msg\":\"plain\"}\n"));
 }
 
 static void test_level_decides(void **state)
