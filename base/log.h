@@ -3,9 +3,9 @@
  *
  *   log_info("raft", "became leader", LOG_U64("term", term), LOG_STR("node", name));
  *
- * Members: ts, level, service, logger, msg, then the fields. Control characters are escaped; values of
- * configs and secrets are never logged. Low rooms (base, storage, raft) log at debug only; the room
- * that decides what to do logs once. */
+ * Members: ts, level, service, logger, msg, then the fields. Control characters are escaped; values
+ * of configs and secrets are never logged. Low rooms (base, storage, raft) log at debug only; the
+ * room that decides what to do logs once. */
 #pragma once
 
 #include "base/types.h"

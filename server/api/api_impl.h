@@ -131,15 +131,16 @@ int api_lease_parse(struct slice s, mu_lease_id *out);
 
 /* --- the routes, by file --- */
 
-#define API_ROUTE_LIST(X)                                                                         \
-    X(config_put)                                                                                 \
-    X(config_get)                                                                                 \
-    X(config_delete) X(config_history) X(config_diff) X(config_rollback) X(config_list)           \
-        X(config_listen) X(instance_put) X(instance_get) X(instance_patch) X(instance_delete)     \
-            X(instance_keepalive) X(service_list) X(service_get) X(watch) X(lease_grant)          \
-                X(lease_list) X(lease_get) X(lease_keepalive) X(leases_keepalive) X(lease_revoke) \
-                    X(cluster_get) X(member_add) X(member_remove) X(cluster_transfer)             \
-                        X(cluster_compact) X(snapshot_get) X(openapi_get)
+#define API_ROUTE_LIST(X)                                                                          \
+    X(config_put)                                                                                  \
+    X(config_get)                                                                                  \
+    X(config_delete)                                                                               \
+    X(config_history) X(config_diff) X(config_rollback) X(config_list) X(config_listen)            \
+        X(instance_put) X(instance_get) X(instance_patch) X(instance_delete) X(instance_keepalive) \
+            X(service_list) X(service_get) X(watch) X(lease_grant) X(lease_list) X(lease_get)      \
+                X(lease_keepalive) X(leases_keepalive) X(lease_revoke) X(cluster_get)              \
+                    X(member_add) X(member_remove) X(cluster_transfer) X(cluster_compact)          \
+                        X(snapshot_get) X(openapi_get)
 #define X(name) void api_##name(struct http_req *r, void *arg);
 API_ROUTE_LIST(X)
 #undef X
