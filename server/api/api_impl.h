@@ -131,16 +131,32 @@ int api_lease_parse(struct slice s, mu_lease_id *out);
 
 /* --- the routes, by file --- */
 
-#define API_ROUTE_LIST(X)                                                                          \
-    X(config_put)                                                                                  \
-    X(config_get)                                                                                  \
-    X(config_delete)                                                                               \
-    X(config_history) X(config_diff) X(config_rollback) X(config_list) X(config_listen)            \
-        X(instance_put) X(instance_get) X(instance_patch) X(instance_delete) X(instance_keepalive) \
-            X(service_list) X(service_get) X(watch) X(lease_grant) X(lease_list) X(lease_get)      \
-                X(lease_keepalive) X(leases_keepalive) X(lease_revoke) X(cluster_get)              \
-                    X(member_add) X(member_remove) X(cluster_transfer) X(cluster_compact)          \
-                        X(snapshot_get) X(openapi_get)
-#define X(name) void api_##name(struct http_req *r, void *arg);
-API_ROUTE_LIST(X)
-#undef X
+void api_config_put(struct http_req *r, void *arg);
+void api_config_get(struct http_req *r, void *arg);
+void api_config_delete(struct http_req *r, void *arg);
+void api_config_history(struct http_req *r, void *arg);
+void api_config_diff(struct http_req *r, void *arg);
+void api_config_rollback(struct http_req *r, void *arg);
+void api_config_list(struct http_req *r, void *arg);
+void api_config_listen(struct http_req *r, void *arg);
+void api_instance_put(struct http_req *r, void *arg);
+void api_instance_get(struct http_req *r, void *arg);
+void api_instance_patch(struct http_req *r, void *arg);
+void api_instance_delete(struct http_req *r, void *arg);
+void api_instance_keepalive(struct http_req *r, void *arg);
+void api_service_list(struct http_req *r, void *arg);
+void api_service_get(struct http_req *r, void *arg);
+void api_watch(struct http_req *r, void *arg);
+void api_lease_grant(struct http_req *r, void *arg);
+void api_lease_list(struct http_req *r, void *arg);
+void api_lease_get(struct http_req *r, void *arg);
+void api_lease_keepalive(struct http_req *r, void *arg);
+void api_leases_keepalive(struct http_req *r, void *arg);
+void api_lease_revoke(struct http_req *r, void *arg);
+void api_cluster_get(struct http_req *r, void *arg);
+void api_member_add(struct http_req *r, void *arg);
+void api_member_remove(struct http_req *r, void *arg);
+void api_cluster_transfer(struct http_req *r, void *arg);
+void api_cluster_compact(struct http_req *r, void *arg);
+void api_snapshot_get(struct http_req *r, void *arg);
+void api_openapi_get(struct http_req *r, void *arg);

@@ -174,6 +174,19 @@ static int count_lease(void *arg, const struct lease_row *row)
     return 0;
 }
 
+static int expect_next_sub(void *arg, mu_rev rev, uint32_t sub, struct slice key, struct slice row,
+                           int is_delete)
+{
+    uint32_t *next = arg;
+    (void)rev;
+    (void)key;
+    (void)row;
+    (void)is_delete;
+    assert_int_equal(*next, sub);
+    (*next)++;
+    return 0;
+}
+
 static void test_many_in_one_command(void **state)
 {
     static struct command c;
@@ -196,6 +209,12 @@ static void test_many_in_one_command(void **state)
     struct command_result r = kit_apply(&k, &c);
     assert_true(r.is_changed && r.revision == before + 1);
     assert_true(kit_find_service(&k, "web", &s) && s.n_instances == COMMAND_LEASES_MAX / 2);
+    uint32_t n_changes = 0;
+    mu_rev next;
+    struct view *v = view_open(k.store);
+    assert_int_equal(0, view_changes(v, "IS", r.revision, 1, expect_next_sub, &n_changes, &next));
+    assert_int_equal(COMMAND_LEASES_MAX, n_changes); /* each instance and, behind it, its service */
+    view_close(v);
     kit_check(&k);
     kit_fini(&k);
 }

@@ -117,6 +117,28 @@ static void test_config_round_trip(void **state)
     buf_fini(&b);
 }
 
+static void test_head_of_a_config(void **state)
+{
+    struct buf b;
+    struct config_row in = some_config(), out;
+    (void)state;
+    buf_init(&b);
+    config_row_encode(&b, &in);
+    size_t before_content = b.len - in.content.len;
+    for (size_t len = 0; len < before_content; len++) {
+        assert_int_equal(MU_E_FORMAT, config_row_decode_head(slice_of(b.p, len), b.len, &out));
+    }
+    for (size_t len = before_content; len < b.len; len++) {
+        assert_int_equal(0, config_row_decode_head(slice_of(b.p, len), b.len, &out));
+        assert_true(out.content.p == NULL && out.content.len == in.content.len);
+        assert_true(slice_eq(in.comment, out.comment));
+        assert_int_equal(MU_E_FORMAT, config_row_decode_head(slice_of(b.p, len), b.len + 1, &out));
+    }
+    assert_int_equal(0, config_row_decode_head(buf_slice(&b), b.len, &out));
+    assert_true(slice_eq(in.content, out.content));
+    buf_fini(&b);
+}
+
 static void test_instance_round_trip(void **state)
 {
     struct buf b, tags, metadata;
@@ -297,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_config_round_trip),
         cmocka_unit_test(test_instance_round_trip),
         cmocka_unit_test(test_lease_round_trip),
+        cmocka_unit_test(test_head_of_a_config),
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_refuses_cut_longer_and_newer),
         cmocka_unit_test(test_refuses_unsound_instances),
