@@ -59,7 +59,7 @@ int transport_send(struct transport *t, mu_node_id to, uint8_t type, const struc
                    size_t n_parts);
 uint64_t transport_queued(const struct transport *t, mu_node_id to);
 int transport_is_up(const struct transport *t, mu_node_id to);
-/* Load new certificates for new sessions; on an error the old ones stay. */
+/* Load new certificates for new sessions; on an error the old ones stay. 0 also without TLS. */
 int transport_reload_tls(struct transport *t, struct err *e);
 /* When the first of this node's certificates expires, Unix seconds; 0 without TLS. */
 int64_t transport_tls_not_after(const struct transport *t);
