@@ -109,15 +109,15 @@ void replica_transfer(struct replica *r, mu_node_id to, replica_done_cb cb, void
         return;
     }
     to = to != 0 ? to : best_heir(r);
-    int rc = to != 0 ? node_transfer(r->node, to, clock_mono_ms()) : MU_E_CONFLICT;
-    if (rc != 0) {
+    const struct peer *heir = to != 0 ? peers_find(r, to) : NULL;
+    if (heir == NULL || !heir->m.is_voter) {
         answer(r, cb, arg, MU_E_CONFLICT,
                to == 0 ? "no other voter is reachable" : "that member is no voter, or is this one");
         return;
     }
     op_of(r);
-    r->transfer =
-        (struct transfer){.cb = cb, .arg = arg, .is_running = 1, .term = node_term(r->node)};
+    r->transfer = (struct transfer){
+        .cb = cb, .arg = arg, .is_running = 1, .to = to, .term = node_term(r->node)};
     r->transfer.deadline_at = clock_mono_ms() + 4 * REPLICA_ELECTION_MS;
     replica_touch(r);
 }
@@ -135,6 +135,10 @@ static void transfer_turn(struct replica *r)
             answer(r, t->cb, t->arg, replica_leader(r) != 0 ? 0 : MU_E_TIMEOUT,
                    replica_leader(r) != 0 ? NULL : "no new leader in time");
         }
+    } else if (t->to != 0 && clock_mono_ms() < t->deadline_at) {
+        /* New proposals wait meanwhile (propose_turn), so it does catch up. */
+        int rc = node_transfer(r->node, t->to, clock_mono_ms());
+        t->to = rc == MU_E_TIMEOUT ? t->to : 0;
     } else if (node_transferee(r->node) == 0) {
         t->is_running = 0;
         answer(r, t->cb, t->arg, MU_E_TIMEOUT, "the other member did not take over in time");

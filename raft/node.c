@@ -613,9 +613,15 @@ mu_index node_snapshotted(struct node *n, const struct node_base *s, unsigned tr
 
 /* --- leadership --- */
 
+/* The engine waits for a heir that is behind, but takes its next acknowledgement, whatever it says,
+ * for having caught up: the heir then ignores the word, and the transfer ends with nothing. So the
+ * heir must have all before the engine hears of it. */
 int node_transfer(struct node *n, mu_node_id to, int64_t now)
 {
     set_now(n, now);
+    if (raft_state(&n->raft) == RAFT_LEADER && node_match(n, to) != node_last(n)) {
+        return MU_E_TIMEOUT;
+    }
     struct raft_event e = {.type = RAFT_TRANSFER, .transfer = {.server_id = to}};
     switch (node_step(n, &e)) {
     case 0:

@@ -104,7 +104,8 @@ void node_applied(struct node *n, mu_index i, const struct wal_entry *e, int64_t
  * the index up to which it did. */
 mu_index node_snapshotted(struct node *n, const struct node_base *snapshot, unsigned trailing,
                           int64_t now);
-/* Hand leadership over; 0, NOT_LEADER, BAD_REQUEST. node_transferee says how it goes. */
+/* Hand leadership over; 0, NOT_LEADER, BAD_REQUEST, TIMEOUT: it has not all entries yet.
+ * node_transferee says how it goes. */
 int node_transfer(struct node *n, mu_node_id to, int64_t now);
 /* A peer showed a term higher than ours. */
 void node_saw_term(struct node *n, mu_node_id from, mu_term term, int64_t now);

@@ -13,6 +13,7 @@
 struct replica;
 struct uv_loop_s;
 struct tls_config; /* raft/transport.h */
+struct uv_loop_s;  /* uv_loop_t */
 
 enum { REPLICA_MEMBERS_MAX = 9, REPLICA_NAME_MAX = 63, REPLICA_ADDRESS_MAX = 255 };
 

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "raft/node.h"
+#include "raft/replica_lists.h"
 #include "raft/transport.h"
 #include "raft/writer.h"
 
@@ -30,40 +31,6 @@ enum {
     REPLICA_TRAILING_BYTES = 16 << 20,
     REPLICA_SNAPSHOT_KEEP = 2,
 };
-
-/* --- small containers --- */
-
-struct proposals {
-    struct replica_proposal *head;
-    struct replica_proposal **tail;
-    size_t n;
-};
-void proposals_init(struct proposals *l);
-void proposals_push(struct proposals *l, struct replica_proposal *p);
-struct replica_proposal *proposals_pop(struct proposals *l);
-
-/* Proposals by a number: their index on the leader, their seq on a forwarder. Several may share
- * one. */
-struct table {
-    struct replica_proposal **slots;
-    size_t mask, n;
-    int is_by_seq;
-};
-void table_init(struct table *t, int is_by_seq);
-void table_fini(struct table *t);
-void table_put(struct table *t, struct replica_proposal *p);
-struct replica_proposal *table_take(struct table *t,
-                                    uint64_t key); /* all with this key, linked by hash_next */
-/* Take out those whose deadline has come (now = INT64_MAX: all), linked by hash_next. */
-struct replica_proposal *table_expire(struct table *t, int64_t now);
-
-struct reads {
-    struct replica_read *head;
-    struct replica_read **tail;
-};
-void reads_init(struct reads *l);
-void reads_push(struct reads *l, struct replica_read *rd);
-void reads_move(struct reads *to, struct reads *from);
 
 /* --- peers --- */
 
@@ -103,6 +70,7 @@ struct transfer {
     replica_done_cb cb;
     void *arg;
     int is_running;
+    mu_node_id to; /* while it has not all entries yet; then 0 */
     int64_t deadline_at;
     mu_term term;
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists and the table that hold waiting proposals and reads. */
+#include "raft/replica_lists.h"
+
 #include "base/mem.h"
-#include "raft/replica_impl.h"
 
 void proposals_init(struct proposals *l)
 {

@@ -325,6 +325,9 @@ void propose_turn(struct replica *r)
     if (r->queue.head == NULL || r->is_damaged) {
         return;
     }
+    if (replica_is_leader(r) && r->transfer.is_running && r->transfer.to != 0) {
+        return; /* the heir must catch up */
+    }
     if (node_can_submit(r->node)) {
         submit(r);
     } else if (!replica_is_leader(r)) {

@@ -434,7 +434,7 @@ static void do_faults(struct sim *s, struct schedule *x)
     if (s->now >= x->transfer) {
         x->transfer = s->now + 200 + sim_rnd(4000);
         if ((l = leader(s)) != NULL) {
-            node_transfer(l->node, 0, s->now + l->skew);
+            node_transfer(l->node, s->nodes[sim_rnd((uint32_t)s->o.n)].id, s->now + l->skew);
             sim_settle(l);
         }
     }

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/raft/replica_kit.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -197,25 +200,32 @@ static void fill_machine(struct kit_node *n, struct replica_machine *m)
 
 /* --- nodes --- */
 
+static int free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&a, len) == 0 &&
+                getsockname(fd, (struct sockaddr *)&a, &len) == 0);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
 void kit_open(struct kit *k, int n)
 {
-    static int serial;
     memset(k, 0, sizeof(*k));
     log_set_level(getenv("KIT_LOG") != NULL ? LOG_DEBUG : LOG_ERROR);
     uv_loop_init(&k->loop);
     snprintf(k->dir, sizeof(k->dir), "/tmp/muster-replica-XXXXXX");
     assert_non_null(mkdtemp(k->dir));
     k->n = n;
-    k->port = 10000 + (int)(getpid() % 1000) * 20 +
-              10 * (serial++ % 2); /* below the ports the kernel gives out */
-    k->options.segment_bytes = 64 * 1024;
     for (int i = 0; i < KIT_NODES; i++) {
         struct kit_node *x = &k->nodes[i];
         x->kit = k;
         x->i = i;
         snprintf(x->name, sizeof(x->name), "n%d", i + 1);
         snprintf(x->dir, sizeof(x->dir), "%s/%s", k->dir, x->name);
-        snprintf(x->address, sizeof(x->address), "127.0.0.1:%d", k->port + i);
+        snprintf(x->address, sizeof(x->address), "127.0.0.1:%d", free_port());
         k->members[i].id = replica_id_of(x->name);
         k->members[i].is_voter = 1;
         snprintf(k->members[i].name, sizeof(k->members[i].name), "%s", x->name);

@@ -43,7 +43,7 @@ struct kit_node {
 struct kit {
     uv_loop_t loop;
     char dir[128];
-    int n, port;
+    int n;
     struct replica_options options; /* taken for each node at its start */
     struct kit_node nodes[KIT_NODES];
     struct replica_member members[KIT_NODES];
