@@ -295,6 +295,7 @@ int server_run(struct conf_parsed *p, int argc, char **argv, char **envp)
     int rc = start_all(s, &e);
     if (rc != 0) {
         log_error("server", "cannot start", LOG_STR("why", e.text));
+        mem_free(s);
         return rc == MU_E_CORRUPT ? REPLICA_EXIT_CORRUPT : EXIT_CONFIG;
     }
     log_info("server", "started", LOG_STR("name", p->conf.name), LOG_STR("data_dir", s->dir.path));
