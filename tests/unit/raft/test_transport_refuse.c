@@ -16,7 +16,7 @@ static struct kit_node node;
 
 static int open_node(void **state)
 {
-    (void)state;
+    kit_start(state);
     kit_open(&node, 1, "a", NULL);
     return 0;
 }
@@ -429,13 +429,35 @@ static void test_wrong_answers(void **state)
     fd = kit_raw_answer(listener, &(struct peer_ack){.refusal = 999, .from = 3});
     kit_until(1000, strstr(transport_why_down(node.t, 3), "unknown to this version") != NULL);
     close(fd);
+    close(listener);
+}
+
+/* An answer is an answer frame, and the only one that may come. */
+static void test_frames_to_dialler(void **state)
+{
+    struct kit_node c = {.id = 3, .name = "c"};
+    const struct peer_ack ack = {.version = 1, .from = 3};
+    struct buf b, other;
+    (void)state;
+    buf_init(&b);
+    buf_init(&other);
+    peer_ack_put(&b, &ack);
+    const struct slice body = slice_of(b.p + PEER_FRAME_HEAD, b.len - PEER_FRAME_HEAD);
+    peer_frame_put(&other, 7, &body, 1); /* the same under another type */
+    int listener = kit_raw_listen(c.address, sizeof(c.address));
+    kit_peers(&node, &c, NULL);
+    int fd = kit_raw_answer_bytes(listener, buf_slice(&other));
+    kit_until(1000, strstr(transport_why_down(node.t, 3), "does not speak") != NULL);
+    assert_int_equal(node.n_ups, 0);
+    close(fd);
     fd = kit_raw_welcome(listener, 3);
     kit_until(1000, node.is_up[3]);
-    kit_raw_send(fd, "x", 1); /* nothing may come after the answer */
-    kit_raw_send(fd, "yyyyyyyyyyyyyyy", 15);
+    kit_raw_send(fd, b.p, b.len);
     kit_until(1000, !node.is_up[3]);
     close(fd);
     close(listener);
+    buf_fini(&b);
+    buf_fini(&other);
 }
 
 /* A refused dialler says why, does not give up, and gets in when it may. */
@@ -546,6 +568,7 @@ int main(void)
         on_node(test_many_strangers),
         on_node(test_no_descriptors),
         on_node(test_wrong_answers),
+        on_node(test_frames_to_dialler),
         on_node(test_refused_until_allowed),
         on_node(test_plaintext_on_loopback_only),
         on_node(test_no_plaintext_dial),

@@ -12,31 +12,44 @@
 #include "base/mem.h"
 #include "base/wire.h"
 
-static uv_loop_t loop;
-static uv_timer_t tick;
-static int is_loop_there;
+/* On the heap: what a failed test leaves behind is left alone. */
+struct kit_loop {
+    uv_loop_t loop;
+    uv_timer_t tick;
+};
+static struct kit_loop *now;
 
 static void on_tick(uv_timer_t *timer)
 {
     (void)timer;
 }
 
+int kit_start(void **state)
+{
+    (void)state;
+    (void)signal(SIGPIPE, SIG_IGN);
+    now = mem_zalloc(sizeof(*now));
+    assert_int_equal(uv_loop_init(&now->loop), 0);
+    uv_timer_init(&now->loop, &now->tick);
+    return 0;
+}
+
 uv_loop_t *kit_loop(void)
 {
-    if (!is_loop_there) {
-        assert_int_equal(uv_loop_init(&loop), 0);
-        uv_timer_init(&loop, &tick);
-        is_loop_there = 1;
-    }
-    return &loop;
+    return &now->loop;
 }
 
 void kit_fini(void)
 {
-    uv_close((uv_handle_t *)&tick, NULL);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&loop), 0);
-    is_loop_there = 0;
+    enum { END_MS = 3000 };
+    uv_close((uv_handle_t *)&now->tick, NULL);
+    int64_t end = kit_now() + END_MS;
+    while (uv_run(&now->loop, UV_RUN_NOWAIT) != 0 && kit_now() < end) {
+        (void)usleep(1000);
+    }
+    assert_int_equal(uv_loop_close(&now->loop), 0);
+    mem_free(now);
+    now = NULL;
 }
 
 int64_t kit_now(void)
@@ -48,8 +61,8 @@ void kit_turn(void)
 {
     enum { TURN_MS = 5 };
     uv_update_time(kit_loop());
-    uv_timer_start(&tick, on_tick, TURN_MS, 0);
-    uv_run(&loop, UV_RUN_ONCE);
+    uv_timer_start(&now->tick, on_tick, TURN_MS, 0);
+    uv_run(&now->loop, UV_RUN_ONCE);
 }
 
 void kit_run(int ms)
@@ -234,16 +247,22 @@ int kit_raw_listen(char *out_address, size_t cap)
     return fd;
 }
 
-int kit_raw_answer(int listener, const struct peer_ack *a)
+int kit_raw_answer_bytes(int listener, struct slice bytes)
 {
     uint8_t block[1024];
     int fd = -1;
     kit_until(2000, (fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0);
     kit_until(2000, recv(fd, block, sizeof(block), 0) > 0);
+    kit_raw_send(fd, bytes.p, bytes.len);
+    return fd;
+}
+
+int kit_raw_answer(int listener, const struct peer_ack *a)
+{
     struct buf b;
     buf_init(&b);
     peer_ack_put(&b, a);
-    kit_raw_send(fd, b.p, b.len);
+    int fd = kit_raw_answer_bytes(listener, buf_slice(&b));
     buf_fini(&b);
     return fd;
 }

@@ -26,6 +26,8 @@ struct kit_node {
     int is_closed;
 };
 
+#define kit_test(test) cmocka_unit_test_setup(test, kit_start)
+int kit_start(void **state); /* a new loop */
 uv_loop_t *kit_loop(void);
 void kit_fini(void); /* all nodes are closed; nothing may be left in the loop */
 
@@ -66,6 +68,7 @@ int kit_raw_ended(int fd, int ms, struct buf *got);
  */
 int kit_raw_listen(char *out_address, size_t cap);
 int kit_raw_welcome(int listener, mu_node_id id);
+int kit_raw_answer_bytes(int listener, struct slice bytes);
 int kit_raw_answer(int listener, const struct peer_ack *a);
 /* A proper hello of `from` to `to`; change it as you like before sending. */
 struct peer_hello kit_hello(mu_node_id from, const char *name, const struct kit_node *to);
