@@ -219,6 +219,7 @@ void kit_open(struct kit *k, int n)
     snprintf(k->dir, sizeof(k->dir), "/tmp/muster-replica-XXXXXX");
     assert_non_null(mkdtemp(k->dir));
     k->n = n;
+    k->options.segment_bytes = 64 * 1024;
     for (int i = 0; i < KIT_NODES; i++) {
         struct kit_node *x = &k->nodes[i];
         x->kit = k;
