@@ -5,6 +5,7 @@
 #include "tests/unit/raft/wal_kit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
@@ -135,29 +136,27 @@ static int open_is_honest(struct image *im, const char *what, uint64_t where)
     return is_damaged;
 }
 
+/* Each bit of the last segment, each third of the others; MUSTER_ALL=1 takes all. */
 static void test_every_flipped_bit(void **state)
 {
     (void)state;
+    int is_all = getenv("MUSTER_ALL") != NULL;
     struct image im = {0};
     unsigned n_damaged = 0;
     image_make(&im);
     for (unsigned f = 0; f < im.n; f++) {
-        for (unsigned bit = 0; bit < SEG * 8; bit++) {
-            if (bit == WAL_HEADER_USED * 8 + 64) {
+        for (unsigned bit = 0; bit < SEG * 8; bit += f + 1 == im.n || is_all ? 1 : 3) {
+            if (bit / 64 == WAL_HEADER_USED / 8 + 1) {
                 bit = WAL_HEADER_BYTES * 8 - 64; /* nothing is read between */
             }
             uint64_t len;
             memdisk_content(im.k.m, im.paths[f], &len)[bit / 8] ^= (uint8_t)(1U << (bit % 8));
-            if (open_is_honest(&im, im.paths[f], bit)) {
-                n_damaged++;
-                memdisk_content(im.k.m, im.paths[f], &len)[bit / 8] ^= (uint8_t)(1U << (bit % 8));
-            } else {
-                image_restore(&im);
-            }
+            n_damaged += (unsigned)open_is_honest(&im, im.paths[f], bit);
+            memcpy(memdisk_content(im.k.m, im.paths[f], &len), im.bytes[f], SEG);
         }
     }
     print_message("# %u of the flips were reported\n", n_damaged);
-    assert_true(n_damaged > 20000);
+    assert_true(n_damaged > 20000); /* the check itself is at work */
     image_free(&im);
 }
 
