@@ -103,7 +103,7 @@ void certs_issue(const struct certs_ca *ca, const char *file, const char *san, e
         ASN1_TIME_set(X509_getm_notAfter(x), now + (flaw == CERTS_LONGER ? 4600 : 3600));
     }
     X509_set_issuer_name(x, X509_get_subject_name(ca->cert));
-    (void)snprintf(text, sizeof(text), "DNS:%s", san);
+    (void)snprintf(text, sizeof(text), "%s%s", strchr(san, ':') == NULL ? "DNS:" : "", san);
     if (flaw != CERTS_NO_SAN) {
         add_extension(x, NID_subject_alt_name, text);
     }
@@ -120,6 +120,16 @@ void certs_issue(const struct certs_ca *ca, const char *file, const char *san, e
     X509_free(x);
     EVP_PKEY_free(key);
     out->tls = (struct tls_config){out->cert, out->key, ca->file};
+}
+
+void certs_rsa_key(char out_file[128])
+{
+    EVP_PKEY *key = EVP_RSA_gen(2048);
+    assert_non_null(key);
+    FILE *f = create(out_file, "rsa", "key");
+    assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
+    (void)fclose(f);
+    EVP_PKEY_free(key);
 }
 
 void certs_bundle(const struct certs_ca *a, const struct certs_ca *b, char out_file[128])

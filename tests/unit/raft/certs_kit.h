@@ -24,8 +24,9 @@ void certs_ca_fini(struct certs_ca *ca);
 
 /* LONGER: not a flaw, it lasts 1000 s longer than the others. */
 enum certs_flaw { CERTS_FINE, CERTS_LONGER, CERTS_EXPIRED, CERTS_NO_SAN, CERTS_SERVER_ONLY };
-/* SAN: DNS:<san>; the subject's name is `file`. */
+/* SAN: DNS:<san>, or just <san> when it names another type; the subject's name is `file`. */
 void certs_issue(const struct certs_ca *ca, const char *file, const char *san, enum certs_flaw flaw,
                  struct certs_node *out);
+void certs_rsa_key(char out_file[128]); /* a key of another kind than all the others */
 /* A CA file with both. */
 void certs_bundle(const struct certs_ca *a, const struct certs_ca *b, char out_file[128]);

@@ -5,6 +5,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
 #include "base/mem.h"
 #include "raft/transport_frame.h"
 #include "raft/transport_tls.h"
@@ -231,6 +234,57 @@ static void test_wrong_hello_name(void **state)
     kit_fini();
 }
 
+/* Nothing is read from who shows no certificate. */
+static void test_no_certificate(void **state)
+{
+    enum { ALERT_CERTIFICATE_REQUIRED = 116 };
+    struct kit_node a;
+    uint8_t block[4096];
+    struct buf hello;
+    (void)state;
+    kit_open(&a, 1, "a", &cert_a.tls);
+    int fd = kit_raw(&a);
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(ctx);
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    BIO_set_mem_eof_return(in, -1);
+    SSL_set_bio(ssl, in, out);
+    SSL_set_connect_state(ssl);
+    buf_init(&hello);
+    struct peer_hello h = kit_hello(2, "b", &a);
+    peer_hello_put(&hello, &h);
+    int is_ended = 0, rc = 0;
+    for (int64_t end = kit_now() + 3000; !is_ended && kit_now() < end;) {
+        size_t n = 0;
+        ERR_clear_error();
+        if (hello.len > 0 && SSL_write_ex(ssl, hello.p, hello.len, &n) == 1) {
+            buf_clear(&hello); /* with the last flight of the hand-shake */
+        }
+        ERR_clear_error();
+        assert_int_not_equal(SSL_read_ex(ssl, block, sizeof(block), &n), 1); /* no answer */
+        rc = ERR_GET_REASON(ERR_peek_error());
+        int len = BIO_read(out, block, sizeof(block));
+        if (len > 0) {
+            (void)send(fd, block, (size_t)len, MSG_NOSIGNAL);
+        }
+        kit_turn();
+        ssize_t k = recv(fd, block, sizeof(block), MSG_DONTWAIT);
+        if (k > 0) {
+            BIO_write(in, block, (int)k);
+        }
+        is_ended = k == 0 || rc == SSL_AD_REASON_OFFSET + ALERT_CERTIFICATE_REQUIRED;
+    }
+    assert_int_equal(hello.len, 0);
+    assert_int_equal(rc, SSL_AD_REASON_OFFSET + ALERT_CERTIFICATE_REQUIRED);
+    ERR_clear_error();
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    buf_fini(&hello);
+    close(fd);
+    kit_close(&a);
+    kit_fini();
+}
+
 static void test_plaintext_to_tls(void **state)
 {
     struct kit_node a, b;
@@ -328,6 +382,7 @@ static void test_files(void **state)
 {
     struct certs_node n;
     struct err e = {0};
+    char rsa[128];
     (void)state;
     assert_int_equal(load(&cert_a.tls, "a", &e), 0);
     expect_not_loaded(&cert_a.tls, "b", MU_E_BAD_REQUEST, "DNS:b.muster-peer");
@@ -336,6 +391,9 @@ static void test_files(void **state)
     struct tls_config t = cert_a.tls;
     t.key_file = cert_b.key;
     expect_not_loaded(&t, "a", MU_E_BAD_REQUEST, "mismatch");
+    certs_rsa_key(rsa);
+    t.key_file = rsa;
+    expect_not_loaded(&t, "a", MU_E_BAD_REQUEST, "key file");
     t.key_file = "/nonexistent";
     expect_not_loaded(&t, "a", MU_E_IO, "No such file");
     t.key_file = cert_a.cert; /* no key in it, and the mode is right */
@@ -356,8 +414,24 @@ static void test_files(void **state)
     expect_not_loaded(&n.tls, "bare", MU_E_BAD_REQUEST, "DNS:bare.muster-peer");
     certs_issue(&ca, "wild", "*.muster-peer", CERTS_FINE, &n);
     expect_not_loaded(&n.tls, "wild", MU_E_BAD_REQUEST, "DNS:wild.muster-peer");
-    certs_issue(&ca, "long", "x.long.muster-peer", CERTS_FINE, &n);
-    expect_not_loaded(&n.tls, "long", MU_E_BAD_REQUEST, "DNS:long.muster-peer");
+}
+
+/* Only the exact name counts. */
+static void test_names(void **state)
+{
+    static const char *const wrong[] = {
+        "x.m.muster-peer",   "m.muster-peer.example", "m.muster-pee",  "m",
+        "*.muster-peer",     "M.muster-peer",         "m.MUSTER-PEER", "m..muster-peer",
+        "URI:m.muster-peer", "email:m.muster-peer",   ".muster-peer",  "DNS:x.m,URI:m.muster-peer"};
+    struct certs_node n;
+    struct err e = {0};
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(wrong); i++) {
+        certs_issue(&ca, "m.muster-peer", wrong[i], CERTS_FINE, &n); /* nor the subject's */
+        expect_not_loaded(&n.tls, "m", MU_E_BAD_REQUEST, "DNS:m.muster-peer");
+    }
+    certs_issue(&ca, "m", "DNS:other,DNS:m.muster-peer", CERTS_FINE, &n); /* one of several */
+    assert_int_equal(load(&n.tls, "m", &e), 0);
 }
 
 static void test_key_mode(void **state)
@@ -478,9 +552,10 @@ int main(void)
         kit_test(test_exchange),         kit_test(test_largest),
         kit_test(test_restart),          kit_test(test_wrong_ca),
         kit_test(test_wrong_name),       kit_test(test_wrong_hello_name),
-        kit_test(test_plaintext_to_tls), kit_test(test_damaged_record),
-        kit_test(test_old_tls),          kit_test(test_files),
-        kit_test(test_key_mode),         kit_test(test_key_usage),
+        kit_test(test_no_certificate),   kit_test(test_plaintext_to_tls),
+        kit_test(test_damaged_record),   kit_test(test_old_tls),
+        cmocka_unit_test(test_files),    cmocka_unit_test(test_names),
+        cmocka_unit_test(test_key_mode), kit_test(test_key_usage),
         kit_test(test_reload),           kit_test(test_reload_without_tls),
         kit_test(test_close_early),
     };
