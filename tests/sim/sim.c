@@ -219,7 +219,7 @@ void sim_boot(struct sim_node *n)
     MU_INVARIANT(n->state.index + 1 >= wal_first(n->wal) && n->state.index <= wal_last(n->wal));
     o.wal = n->wal;
     o.max_inflight =
-        s->o.has_members || sim_rnd(2) != 0 ? 32 : 4; /* a newcomer must catch up in time */
+        s->o.has_members || sim_rnd(2) != 0 ? 32 : 16; /* few, but enough to catch up in time */
     o.seed = sim_rnd(UINT32_MAX);
     o.guards_off = s->o.guards_off;
     n->node = node_new(&o);
