@@ -2,7 +2,7 @@
 /* The one queue between threads: many senders, one receiver, intrusive messages, a wake-up.
  *
  * mailbox_send may be called from any thread; the wake callback runs in the sender's thread, once
- * per empty-to-nonempty change (typically it calls uv_async_send). The receiver takes everything at
+ * per empty-to-nonempty change (typically it calls wake_send). The receiver takes everything at
  * once. */
 #pragma once
 

@@ -317,9 +317,11 @@ void replica_start_node(struct replica *r)
 
 /* --- the log writer's answers --- */
 
-static void on_written(uv_async_t *a)
+static void on_written(uv_poll_t *p, int status, int events)
 {
-    struct replica *r = a->data;
+    struct replica *r = p->data;
+    (void)status, (void)events;
+    wake_clear(&r->written);
     struct err e = {0};
     mu_index durable = 0;
     int rc;
@@ -337,14 +339,16 @@ static void on_written(uv_async_t *a)
 static void wake(void *arg)
 {
     struct replica *r = arg;
-    uv_async_send(&r->written);
+    wake_send(&r->written);
 }
 
 static int start_writer(struct replica *r, struct err *e)
 {
     struct writer_options w = {.wal = r->wal, .wake = wake, .arg = r};
-    uv_async_init(r->o.loop, &r->written, on_written);
-    r->written.data = r;
+    wake_init(&r->written);
+    uv_poll_init(r->o.loop, &r->written_poll, r->written.fd);
+    uv_poll_start(&r->written_poll, UV_READABLE, on_written);
+    r->written_poll.data = r;
     r->n_handles++;
     return writer_start(&w, &r->writer, e);
 }
@@ -441,7 +445,8 @@ void replica_close(struct replica *r, void (*closed_cb)(void *arg), void *arg)
     uv_close((uv_handle_t *)&r->check, on_handle_closed);
     uv_close((uv_handle_t *)&r->idle, on_handle_closed);
     uv_close((uv_handle_t *)&r->timer, on_handle_closed);
-    uv_close((uv_handle_t *)&r->written, on_handle_closed);
+    uv_close((uv_handle_t *)&r->written_poll, on_handle_closed); /* polls no more from here on */
+    wake_fini(&r->written);
     if (r->transport != NULL) {
         r->n_handles++;
         transport_close(r->transport, on_transport_closed, r);

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "base/buf.h"
+#include "base/wake.h"
 #include "raft/node.h"
 #include "raft/replica_lists.h"
 #include "raft/transport.h"
@@ -89,7 +90,8 @@ struct replica {
     struct vote vote; /* as found */
     struct transport *transport;
     struct writer *writer;
-    uv_async_t written; /* the writer's wake-up */
+    struct wake written; /* by the writer, after an operation */
+    uv_poll_t written_poll;
 
     uv_prepare_t prepare;
     uv_check_t check;

@@ -13,8 +13,7 @@ struct writer;
 
 struct writer_options {
     struct wal *wal;
-    void (*wake)(
-        void *arg); /* on the writer's thread, after an operation: typically uv_async_send */
+    void (*wake)(void *arg); /* on the writer's thread, after an operation: typically wake_send */
     void *arg;
 };
 

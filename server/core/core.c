@@ -351,16 +351,18 @@ static void on_tick(uv_timer_t *t)
 
 /* --- life --- */
 
-static void on_wake(uv_async_t *a)
+static void on_wake(uv_poll_t *p, int status, int events)
 {
-    struct core *c = a->data;
+    struct core *c = p->data;
+    (void)status, (void)events;
+    wake_clear(&c->wake);
     mailbox_run(&c->box);
 }
 
 static void wake(void *arg)
 {
     struct core *c = arg;
-    uv_async_send(&c->wake);
+    wake_send(&c->wake);
 }
 
 static void choose_disk_sizes(struct core *c)
@@ -442,8 +444,10 @@ static void init_loop(struct core *c)
 {
     int rc = uv_loop_init(&c->loop);
     MU_INVARIANT(rc == 0);
-    uv_async_init(&c->loop, &c->wake, on_wake);
-    c->wake.data = c;
+    wake_init(&c->wake);
+    uv_poll_init(&c->loop, &c->wake_poll, c->wake.fd);
+    uv_poll_start(&c->wake_poll, UV_READABLE, on_wake);
+    c->wake_poll.data = c;
     uv_timer_init(&c->loop, &c->tick);
     c->tick.data = c;
     mailbox_init(&c->box, wake, c);
@@ -552,7 +556,7 @@ int core_reload_tls(struct core *c, struct err *e)
 static void replica_closed(void *arg)
 {
     struct core *c = arg;
-    uv_close((uv_handle_t *)&c->wake, NULL);
+    uv_close((uv_handle_t *)&c->wake_poll, NULL);
     uv_close((uv_handle_t *)&c->tick, NULL);
 }
 
@@ -583,6 +587,7 @@ void core_stop(struct core *c)
     store_close(c->store, 1);
     disk_close_real(c->disk);
     uv_loop_close(&c->loop);
+    wake_fini(&c->wake);
     mailbox_fini(&c->box);
     mem_free(c->results);
     mem_free(c->data_dir);

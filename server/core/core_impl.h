@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "base/disk.h"
+#include "base/wake.h"
 #include "server/core/core.h"
 #include "server/watch/hub.h"
 
@@ -30,7 +31,8 @@ struct core {
     struct core_options options;
     char *data_dir, *name;
     uv_loop_t loop;
-    uv_async_t wake;
+    struct wake wake;
+    uv_poll_t wake_poll;
     uv_timer_t tick; /* 100 ms: disk space, glance, compaction */
     struct mailbox box;
     pthread_t thread;

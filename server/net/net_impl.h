@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "base/buf.h"
+#include "base/wake.h"
 #include "server/http/http.h"
 #include "server/net/tls.h"
 #include "server/net/wheel.h"
@@ -77,7 +78,8 @@ struct worker {
     unsigned number;
     pthread_t thread;
     uv_loop_t loop;
-    uv_async_t wake;
+    struct wake wake;
+    uv_poll_t wake_poll;
     uv_prepare_t turn;
     uv_timer_t tick;
     int64_t tick_at; /* when `tick` fires; 0 = not running */

@@ -89,16 +89,18 @@ static void on_turn(uv_prepare_t *p)
     }
 }
 
-static void on_wake(uv_async_t *a)
+static void on_wake(uv_poll_t *p, int status, int events)
 {
-    struct worker *w = a->data;
+    struct worker *w = p->data;
+    (void)status, (void)events;
+    wake_clear(&w->wake);
     (void)mailbox_run(&w->mailbox);
 }
 
 static void wake(void *arg)
 {
     struct worker *w = arg;
-    (void)uv_async_send(&w->wake);
+    wake_send(&w->wake);
 }
 
 /* --- draining and stopping, on the worker's thread --- */
@@ -163,11 +165,13 @@ void worker_init(struct worker *w, struct workers *all, unsigned number)
     w->all = all;
     w->number = number;
     MU_INVARIANT(uv_loop_init(&w->loop) == 0);
-    MU_INVARIANT(uv_async_init(&w->loop, &w->wake, on_wake) == 0);
+    wake_init(&w->wake);
+    MU_INVARIANT(uv_poll_init(&w->loop, &w->wake_poll, w->wake.fd) == 0);
+    (void)uv_poll_start(&w->wake_poll, UV_READABLE, on_wake);
     (void)uv_prepare_init(&w->loop, &w->turn);
     (void)uv_prepare_start(&w->turn, on_turn);
     (void)uv_timer_init(&w->loop, &w->tick);
-    w->wake.data = w;
+    w->wake_poll.data = w;
     w->turn.data = w;
     w->tick.data = w;
     mailbox_init(&w->mailbox, wake, w);
@@ -203,12 +207,13 @@ void worker_fini(struct worker *w)
         }
     }
     (void)mailbox_run(&w->mailbox); /* what came in behind the order to stop */
-    uv_close((uv_handle_t *)&w->wake, NULL);
+    uv_close((uv_handle_t *)&w->wake_poll, NULL);
     uv_close((uv_handle_t *)&w->turn, NULL);
     uv_close((uv_handle_t *)&w->tick, NULL);
     while (uv_run(&w->loop, UV_RUN_DEFAULT) != 0) {
     }
     MU_INVARIANT(uv_loop_close(&w->loop) == 0);
+    wake_fini(&w->wake);
     for (size_t i = 0; i < w->all->n_listeners; i++) {
         tls_context_unref(w->listeners[i].tls);
     }
