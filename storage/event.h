@@ -17,7 +17,7 @@ enum {
     EVENT_PAGE = 4080,    /* what a page of 4,096 bytes holds */
     EVENT_HEAD_MIN = 512, /* of a row, beside however long a key: its meta is always there */
     EVENT_PIECE_KEY_SIZE = 16,
-    ROW_INLINE_MAX = 1024,
+    ROW_INLINE_MAX = 192,
 };
 
 struct event {

@@ -62,8 +62,6 @@ static int grant_body(struct http_req *r, struct cmd_lease_grant *g)
         if (api_lease_parse(jr_str(&j, "id", 0), &g->id) != 0) {
             err_set(&e, MU_E_BAD_REQUEST, "a lease id is 1 to 16 hex digits, not zero");
         }
-    } else {
-        g->id = rnd_u64() | 1;
     }
     int rc = jr_end(&j);
     jr_free(doc);
@@ -79,6 +77,9 @@ void api_lease_grant(struct http_req *r, void *arg)
     struct cmd_lease_grant g = {0};
     if (api_known_query(r, NULL) != 0 || api_request_id(r, &cmd) != 0 || grant_body(r, &g) != 0) {
         return;
+    }
+    if (g.id == 0) {
+        g.id = core_lease_id(api_of(arg)->core);
     }
     cmd.type = CMD_LEASE_GRANT;
     cmd.wall_ms = 0;

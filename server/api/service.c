@@ -319,9 +319,6 @@ static int read_binding(struct http_req *r, struct jr *j, struct cmd_instance_pu
     if (has_ttl) {
         row->ttl_ms = jr_duration(j, "ttl", 0, API_TTL_MIN_MS, API_TTL_MAX_MS);
         row->remove_after_ms = read_remove_after(j, row->ttl_ms);
-        do {
-            p->lease_id = rnd_u64();
-        } while (p->lease_id == 0);
     }
     if (has_lease && api_lease_parse(jr_str(j, "lease", 0), &row->meta.lease) != 0) {
         return err_set(j->err, MU_E_BAD_REQUEST, "lease must be 1 to 16 hex digits, not zero");
@@ -414,6 +411,9 @@ void api_instance_put(struct http_req *r, void *arg)
     if (rc != 0) {
         api_fail(r, rc, &e);
         return;
+    }
+    if (p->row.ttl_ms != 0) {
+        p->lease_id = core_lease_id(api_of(arg)->core);
     }
     cmd.type = CMD_INSTANCE_PUT;
     cmd.wall_ms = 0;

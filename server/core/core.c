@@ -460,6 +460,7 @@ int core_start(const struct core_options *o, struct core **out, struct err *e)
     c->data_dir = mem_strdup(o->data_dir);
     c->name = mem_strdup(o->replica.name);
     atomic_store(&c->glance.leader_heard_at, -1);
+    atomic_store(&c->lease_id, rnd_u64());
     init_loop(c);
     int rc = open_all(c, e);
     if (rc == 0) {
@@ -596,6 +597,15 @@ void core_stop(struct core *c)
 }
 
 /* --- looks from other threads --- */
+
+mu_lease_id core_lease_id(struct core *c)
+{
+    mu_lease_id id;
+    do {
+        id = atomic_fetch_add(&c->lease_id, 1);
+    } while (id == 0);
+    return id;
+}
 
 void core_glance(const struct core *c, struct core_glance *out)
 {

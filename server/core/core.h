@@ -98,6 +98,11 @@ struct core_admin {
 };
 void core_admin(struct core *c, struct core_admin *a, int64_t timeout_ms);
 
+/* An id for a new lease, never 0; any thread. Each process counts from a place drawn at random:
+ * unique like a random number, and what is made together lies together in the store, which costs
+ * half as much as leases all over it. Ids are names, not secrets. */
+mu_lease_id core_lease_id(struct core *c);
+
 /* A quick look without asking the core thread (atomics): for stale reads, health pages and answer
  * headers. */
 struct core_glance {

@@ -57,6 +57,7 @@ struct core {
     uint64_t disk_reserve;
     int64_t next_disk_check, next_compaction;
 
+    _Atomic mu_lease_id lease_id; /* the last one given out */
     struct {
         _Atomic int has_leader, is_leader, is_draining, is_disk_full, is_damaged, is_ready;
         _Atomic int64_t leader_heard_at; /* clock_mono_ms; -1 never */

@@ -18,7 +18,11 @@
 #include "storage/event.h"
 #include "storage/store_impl.h"
 
-enum { COMMIT_BYTES = 16 * 1024 * 1024, ID_VALUE = REQUEST_ID_SIZE };
+enum {
+    COMMIT_BYTES = 16 * 1024 * 1024,
+    RECORD_COST = 256,
+    /* pages around a record */ ID_VALUE = REQUEST_ID_SIZE
+};
 
 /* ---- checking ---- */
 
@@ -196,7 +200,7 @@ static int fill(struct sink *s, struct snapshot_reader *r)
             rc = got;
             break;
         }
-        s->bytes += rec.key.len + rec.value.len + ROW_INLINE_MAX / 4;
+        s->bytes += rec.key.len + rec.value.len + RECORD_COST;
         rc = put_record(s, &rec);
         if (rc == 0 && s->bytes > COMMIT_BYTES) {
             rc = sink_turn(s);
