@@ -9,8 +9,10 @@
 #include "base/text.h"
 #include "client/client_impl.h"
 #include "client/http.h"
+#include "client/keeper.h"
 #include "client/line.h"
 #include "client/mem.h"
+#include "client/snapfile.h"
 
 enum { NAME_MAX_BYTES = 512 };
 
@@ -161,6 +163,9 @@ muster_status muster_open(const struct muster_options *o, struct muster **out,
     (void)pthread_mutex_init(&m->lock, NULL);
     (void)pthread_cond_init(&m->changed, NULL);
     rc = fill(m, &all, e);
+    if (rc == MUSTER_OK && m->snapshot_dir != NULL) {
+        rc = snapfile_dir(m->snapshot_dir, e);
+    }
     if (rc != MUSTER_OK) {
         free_client(m);
         return rc;
@@ -175,6 +180,11 @@ void muster_close(struct muster *m)
         return;
     }
     atomic_store(&m->is_closing, true);
-    line_wake_all(m);
+    line_wake_all(m); /* from here on nobody else is inside */
+    loop_stop(m);
+    if (m->loop != NULL) {
+        keeper_deregister_all(m->loop->keeper, clock_mono_ms() + m->request_ms);
+    }
+    loop_free(m);
     free_client(m);
 }

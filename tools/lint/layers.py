@@ -26,6 +26,8 @@ LIBRARIES = {
     "uthash": ["uthash.h", "utlist.h", "utarray.h"],
     "bsd": ["bsd/sys/queue.h", "bsd/sys/tree.h"],
     "cmocka": ["cmocka.h"],
+    # Our own, as programs of others see it.
+    "muster": ["muster.h"],
 }
 # Macros over plain structs: their names may stand in our headers.
 HEADER_ONLY = {"uthash", "bsd"}
