@@ -309,6 +309,17 @@ void conf_print(const struct conf_parsed *p, FILE *out)
     }
 }
 
+/* Marks of scdoc in a text are meant literally. */
+static void man_text(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (strchr("_*\\", *text) != NULL) {
+            fputc('\\', out);
+        }
+        fputc(*text, out);
+    }
+}
+
 void conf_print_man(FILE *out)
 {
     fprintf(
@@ -324,10 +335,13 @@ void conf_print_man(FILE *out)
         char flag[64], env[64];
         conf_flag_name(&conf_table[i], flag);
         conf_env_name(&conf_table[i], env);
-        fprintf(out, "*--%s* _%s_\n\t%s (%s)%s\n\n", flag,
-                conf_table[i].argument != NULL ? conf_table[i].argument : "true|false",
-                conf_table[i].help, env,
-                conf_table[i].is_reloadable ? "; taken over by SIGHUP" : "");
+        fprintf(out, "*--%s* _", flag);
+        man_text(out, conf_table[i].argument != NULL ? conf_table[i].argument : "true|false");
+        fputs("_\n\t", out);
+        man_text(out, conf_table[i].help);
+        fputs(" (", out);
+        man_text(out, env);
+        fprintf(out, ")%s\n\n", conf_table[i].is_reloadable ? "; taken over by SIGHUP" : "");
     }
     fprintf(
         out,
