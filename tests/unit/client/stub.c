@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_MAX = 512 };
+enum { CONNECTIONS_MAX = 4096 };
 
 struct stub {
     stub_fn fn;
