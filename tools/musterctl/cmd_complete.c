@@ -23,6 +23,7 @@ struct words {
     size_t n_args;
     const char *given[3]; /* endpoints, namespace, group on the line so far */
     int is_behind;        /* behind "--" */
+    int is_lost;          /* a command that there is not: nothing fits behind it */
 };
 
 static const char *const passed_on[] = {"endpoints", "namespace", "group"};
@@ -269,6 +270,7 @@ static void read_word(struct words *w, const char *word)
         snprintf(both, sizeof(both), "%s%s%.40s", w->noun != NULL ? w->noun : "",
                  w->noun != NULL ? " " : "", word);
         w->command = ctl_find_command(both);
+        w->is_lost = w->command == NULL;
     } else if (w->n_args < N_ELEMENTS(w->args)) {
         w->args[w->n_args++] = word;
     }
@@ -292,6 +294,9 @@ int ctl_complete(struct ctl *c)
         read_word(&w, c->p.args[i]);
     }
     w.cur = n > 0 ? c->p.args[n - 1] : "";
+    if (w.is_lost) {
+        return CTL_OK;
+    }
     const char *eq = strchr(w.cur, '=');
     if (w.pending == NULL && !w.is_behind && strncmp(w.cur, "--", 2) == 0 && eq != NULL) {
         /* --option=val: the candidates are values; the script puts the front part back. */

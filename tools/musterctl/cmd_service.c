@@ -205,8 +205,7 @@ static void set_tags(struct ctl *c, json_t *o)
     }
 }
 
-/* `is_patch`: NAME= takes it away. */
-static int set_meta(struct ctl *c, json_t *o, int is_patch)
+static int set_meta(struct ctl *c, json_t *o)
 {
     const char *pair;
     size_t at = 0;
@@ -218,8 +217,7 @@ static int set_meta(struct ctl *c, json_t *o, int is_patch)
             return ctl_say(CTL_USAGE, "--meta must be NAME=VALUE, not \"%.60s\"", pair);
         }
         char *name = mem_slice_str(slice_of(pair, (size_t)(eq - pair)));
-        json_object_set_new(meta, name,
-                            is_patch && eq[1] == '\0' ? json_null() : json_string(eq + 1));
+        json_object_set_new(meta, name, json_string(eq + 1));
         mem_free(name);
     }
     if (json_object_size(meta) != 0) {
@@ -286,7 +284,7 @@ static int registration(struct ctl *c, json_t **out)
     if (ctl_opt_has(&c->p, "disabled")) {
         json_object_set_new(o, "enabled", json_false());
     }
-    rc = set_meta(c, o, 0);
+    rc = set_meta(c, o);
     if (rc == CTL_OK) {
         *out = o;
     } else {
@@ -405,7 +403,7 @@ int ctl_service_patch(struct ctl *c)
     if (healthy != NULL) {
         json_object_set_new(o, "healthy", json_boolean(strcmp(healthy, "true") == 0));
     }
-    int rc = set_meta(c, o, 1);
+    int rc = set_meta(c, o);
     if (rc == CTL_OK && json_object_size(o) == 0) {
         rc = ctl_say(CTL_USAGE, "nothing to change; see musterctl service patch --help");
     }

@@ -8,11 +8,9 @@
 
 static void encode(struct buf *out, const char *text)
 {
-    /* "." and ".." as whole segments would be taken for a walk. */
-    int is_dots = strcmp(text, ".") == 0 || strcmp(text, "..") == 0;
     for (; *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
-        if (isalnum(c) || c == '-' || c == '_' || c == '~' || (c == '.' && !is_dots)) {
+        if (isalnum(c) || c == '-' || c == '_' || c == '~' || c == '.') {
             buf_append_byte(out, c);
         } else {
             buf_printf(out, "%%%02X", c);
