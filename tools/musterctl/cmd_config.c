@@ -20,7 +20,7 @@ static void join_words(const json_t *words, struct buf *out)
 
 static void list_table(struct ctl *c, const json_t *configs)
 {
-    static const char *const heads[] = {"GROUP",  "KEY",  "REVISION>", "VERSION>",   "SIZE>",
+    static const char *const heads[] = {"GROUP",  "KEY",  "REVISION>", "SIZE>",
                                         "AUTHOR", "TIME", "TAGS",      "DESCRIPTION"};
     struct ctl_grid g;
     ctl_grid_init(&g, heads, N_ELEMENTS(heads));
@@ -33,10 +33,9 @@ static void list_table(struct ctl *c, const json_t *configs)
         ctl_grid_text(&g, ctl_str(o, "group"));
         ctl_grid_text(&g, ctl_str(o, "key"));
         ctl_grid_u64(&g, ctl_u64(o, "revision"));
-        ctl_grid_u64(&g, ctl_u64(o, "version"));
         ctl_grid_u64(&g, ctl_u64(o, "size"));
         ctl_grid_text(&g, ctl_str(o, "author"));
-        ctl_grid_text(&g, ctl_str(o, "time"));
+        ctl_grid_time(&g, &c->out, ctl_str(o, "time"));
         ctl_grid_text(&g, (const char *)tags.p);
         ctl_grid_text(&g, ctl_str(o, "description"));
         buf_fini(&tags);

@@ -145,8 +145,9 @@ static int finish(struct exporting *x)
         free(text);
         ctl_format_bytes(x->n_bytes, bytes);
         if (rc == CTL_OK) {
-            ctl_note(&c->out, "exported %zu configs, %s, as of revision %llu, to %s",
-                     json_array_size(x->rows), bytes, (unsigned long long)x->revision, x->dir);
+            ctl_note(&c->out, "exported %zu config%s, %s, as of revision %llu, to %s",
+                     json_array_size(x->rows), json_array_size(x->rows) == 1 ? "" : "s", bytes,
+                     (unsigned long long)x->revision, x->dir);
         }
         if (rc == CTL_OK && c->out.format == CTL_JSON) {
             fprintf(c->out.f, "{\"exported\":%zu,\"revision\":%llu}\n", json_array_size(x->rows),

@@ -9,8 +9,8 @@
 
 static void history_table(struct ctl *c, const json_t *versions)
 {
-    static const char *const heads[] = {"REVISION>", "VERSION>", "SIZE>",  "TIME",
-                                        "AUTHOR",    "TYPE",     "COMMENT"};
+    static const char *const heads[] = {"REVISION>", "VERSION>", "SIZE>",
+                                        "TIME",      "AUTHOR",   "COMMENT"};
     struct ctl_grid g;
     ctl_grid_init(&g, heads, N_ELEMENTS(heads));
     for (size_t i = 0; i < json_array_size(versions); i++) {
@@ -23,9 +23,8 @@ static void history_table(struct ctl *c, const json_t *versions)
         } else {
             ctl_grid_u64(&g, ctl_u64(o, "size"));
         }
-        ctl_grid_text(&g, ctl_str(o, "time"));
+        ctl_grid_time(&g, &c->out, ctl_str(o, "time"));
         ctl_grid_text(&g, ctl_str(o, "author"));
-        ctl_grid_text(&g, is_deleted ? "" : ctl_str(o, "content_type"));
         ctl_grid_text(&g, ctl_str(o, "comment"));
     }
     ctl_grid_print(&g, &c->out);

@@ -168,8 +168,8 @@ static void print_members(struct ctl *c, const struct cluster *k)
 
 static void print_endpoints(struct ctl *c, const struct cluster *k)
 {
-    static const char *const heads[] = {"ENDPOINT",  "NODE",     "ROLE", "READY",   "TERM>",
-                                        "REVISION>", "APPLIED>", "MS>",  "VERSION", "PROBLEM"};
+    static const char *const heads[] = {"ENDPOINT", "NODE", "ROLE",    "READY",  "REVISION>",
+                                        "APPLIED>", "MS>",  "VERSION", "PROBLEM"};
     struct ctl_grid g;
     ctl_grid_init(&g, heads, N_ELEMENTS(heads));
     for (size_t i = 0; i < k->n; i++) {
@@ -179,7 +179,7 @@ static void print_endpoints(struct ctl *c, const struct cluster *k)
         ctl_grid_text(&g, is_up ? ctl_str(n->cluster, "node") : "-");
         ctl_grid_text(&g, is_up ? ctl_str(n->cluster, "role") : "-");
         ctl_grid_colour(&g, n->is_ready ? CTL_GREEN : CTL_RED, n->is_ready ? "yes" : "no");
-        static const char *const numbers[] = {"term", "revision", "applied_index"};
+        static const char *const numbers[] = {"revision", "applied_index"};
         for (size_t v = 0; v < N_ELEMENTS(numbers); v++) {
             if (is_up) {
                 ctl_grid_u64(&g, ctl_u64(n->cluster, numbers[v]));

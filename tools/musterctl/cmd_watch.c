@@ -226,9 +226,10 @@ static int follow(struct ctl *c, char kind)
     if (s == MUSTER_OK) {
         return w.status;
     }
-    return ctl_say(
-        ctl_status_of(&e), "%s%s", e.text,
-        s == MUSTER_COMPACTED ? "; begin anew without --from, after reading what is there" : "");
+    return ctl_say(ctl_status_of(&e), "%s%s", e.text,
+                   s == MUSTER_COMPACTED && strcmp(e.code, "FUTURE_REVISION") != 0
+                       ? "; begin anew without --from, after reading what is there"
+                       : "");
 }
 
 int ctl_service_watch(struct ctl *c)

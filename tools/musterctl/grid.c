@@ -3,7 +3,8 @@
 #include "base/mem.h"
 #include "tools/musterctl/out.h"
 
-enum { GAP = 2, NARROWEST = 8 };
+/* The last column holds free text most of the time: it gives way first. */
+enum { GAP = 2, NARROWEST = 8, LAST_FIRST_TO = 16 };
 
 void ctl_grid_init(struct ctl_grid *g, const char *const *heads, size_t n_columns)
 {
@@ -44,6 +45,18 @@ void ctl_grid_u64(struct ctl_grid *g, uint64_t v)
     ctl_grid_text(g, s);
 }
 
+void ctl_grid_time(struct ctl_grid *g, const struct ctl_out *o, const char *time)
+{
+    char s[32];
+    const char *dot = strchr(time, '.');
+    if (o->format != CTL_TABLE || dot == NULL || dot - time > 20) {
+        ctl_grid_text(g, time);
+        return;
+    }
+    snprintf(s, sizeof(s), "%.*sZ", (int)(dot - time), time);
+    ctl_grid_text(g, s);
+}
+
 static void print_plain(const struct ctl_grid *g, FILE *f)
 {
     for (size_t i = 0; i < g->n_cells; i++) {
@@ -75,6 +88,11 @@ static void measure(const struct ctl_grid *g, unsigned limit, size_t widths[CTL_
         }
         widths[c] = widths[c] != 0 && widths[c] < head ? head : widths[c];
         total += widths[c] != 0 ? widths[c] + (total != 0 ? GAP : 0) : 0;
+    }
+    size_t last = g->n_columns - 1;
+    while (limit != 0 && total > limit && widths[last] > LAST_FIRST_TO) {
+        widths[last]--;
+        total--;
     }
     while (limit != 0 && total > limit) {
         size_t widest = 0;

@@ -26,7 +26,8 @@ void ctl_path_segment(struct buf *path, const char *text)
 
 void ctl_path_param(struct buf *path, const char *name, const char *value)
 {
-    buf_append_byte(path, memchr(path->p, '?', path->len) != NULL ? '&' : '?');
+    int is_next = path->len != 0 && memchr(path->p, '?', path->len) != NULL;
+    buf_append_byte(path, is_next ? '&' : '?');
     buf_append_str(path, name);
     buf_append_byte(path, '=');
     encode(path, value);

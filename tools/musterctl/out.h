@@ -69,5 +69,7 @@ void ctl_grid_fini(struct ctl_grid *g);
 void ctl_grid_text(struct ctl_grid *g, const char *text);
 void ctl_grid_colour(struct ctl_grid *g, enum ctl_colour colour, const char *text);
 void ctl_grid_u64(struct ctl_grid *g, uint64_t v);
+/* A time of the API; people are spared its milliseconds. */
+void ctl_grid_time(struct ctl_grid *g, const struct ctl_out *o, const char *time);
 /* Columns of equal width with heads, fitted to the terminal; plain: tabs and no heads. */
 void ctl_grid_print(const struct ctl_grid *g, struct ctl_out *o);
