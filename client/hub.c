@@ -10,8 +10,9 @@
 #include "client/stream.h"
 
 enum {
-    SAVE_AFTER_MS = 1000,  /* changes in quick succession are one write to disk */
-    READ_CONNECTS = 3,     /* a background read gives up after so many connect timeouts */
+    SAVE_AFTER_MS = 1000, /* changes in quick succession are one write to disk */
+    READ_CONNECTS = 3,    /* a background read gives up after so many connect timeouts */
+    MEMORY_RETRY_MS = 200,
     STREAM_RETRY_MS = 2000 /* after a refusal that repeating at once would not change */
 };
 
@@ -304,7 +305,8 @@ static void start_stream(struct hub *h, int64_t now)
     pattern_fini(&set);
     if (rc != MUSTER_OK) {
         client_say(h->loop->m, "error", "the watch could not be begun: %s", e.text);
-        h->stream_at = now + STREAM_RETRY_MS;
+        h->is_changed = true; /* the targets are not in any stream */
+        h->stream_at = now + (rc == MUSTER_NO_MEMORY ? MEMORY_RETRY_MS : STREAM_RETRY_MS);
         return;
     }
     h->stream.fn = on_message;
@@ -322,7 +324,8 @@ void hub_stream_ended(struct hub *h, struct stream *s)
     } else if (rc != MUSTER_OK && rc != MUSTER_CLOSED) {
         client_say(h->loop->m, "error", "the watch was refused: %s", s->error.text);
         set_lost(h, true);
-        h->stream_at = clock_mono_ms() + STREAM_RETRY_MS;
+        h->stream_at =
+            clock_mono_ms() + (rc == MUSTER_NO_MEMORY ? MEMORY_RETRY_MS : STREAM_RETRY_MS);
     }
     stream_fini(s);
     h->has_stream = false;
@@ -439,7 +442,7 @@ void hub_free(struct hub *h)
     if (h == NULL) {
         return;
     }
-    take_incoming(h);
+    /* No thread of ours, and nobody else inside: without the lock, which loop_need() may hold. */
     while (h->targets != NULL) {
         struct target *t = h->targets;
         h->targets = t->next;

@@ -8,8 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <jansson.h>
+
 #include "base/clock.h"
 #include "client/include/muster.h"
+#include "client/mem.h"
 #include "tests/unit/client/fakestore.h"
 
 enum { SEEN_MAX = 4096, WAIT_MS = 20000 };
@@ -443,6 +446,50 @@ static void the_disk_serves_a_start(void **state)
     empty_dir(dir);
 }
 
+/* Each allocation of either thread fails in turn, once: the program is told so, or is told all the
+ * same a little later. */
+static void no_memory(void **state)
+{
+    (void)state;
+    struct fakestore *f = fake_start();
+    uint64_t last = fake_put(f, "app", "a", "x");
+    fake_instance(f, "web", "i", 1);
+    json_set_alloc_funcs(cmem_alloc, cmem_free);
+    bool was_pending = false;
+    for (long n = 1; !was_pending; n++) {
+        struct muster *m = open_at(fake_url(f), NULL);
+        struct seen *a = seen_new();
+        struct muster_subscription *sub = NULL;
+        struct muster_service *s = NULL;
+        struct muster_instances *l = NULL;
+        struct muster_instance *one = NULL;
+        cmem_fail_at(n);
+        muster_status rc = muster_config_subscribe(m, "app", "a", on_config, a, &sub, NULL);
+        assert_true(rc == MUSTER_OK || rc == MUSTER_NO_MEMORY);
+        if (rc == MUSTER_OK) {
+            wait_for(a, last);
+            last = fake_put(f, "app", "a", "y");
+            wait_for(a, last);
+            rc = muster_discover(m, NULL, "web", &s, NULL);
+            assert_true(rc != MUSTER_OK || s != NULL);
+        }
+        if (rc == MUSTER_OK && muster_service_list(s, &l, NULL) == MUSTER_OK) {
+            assert_int_equal(l->n, 1);
+            muster_instances_free(l);
+        }
+        if (rc == MUSTER_OK &&
+            muster_service_pick(s, MUSTER_PICK_WEIGHTED, NULL, &one, NULL) == MUSTER_OK) {
+            muster_instance_free(one);
+        }
+        was_pending = cmem_fail_pending();
+        cmem_fail_at(0);
+        muster_close(m);
+        rising(a);
+        free(a);
+    }
+    fake_stop(f);
+}
+
 static void arguments(void **state)
 {
     (void)state;
@@ -471,6 +518,7 @@ int main(void)
         cmocka_unit_test(a_service_follows),
         cmocka_unit_test(round_robin_takes_turns),
         cmocka_unit_test(the_disk_serves_a_start),
+        cmocka_unit_test(no_memory),
         cmocka_unit_test(arguments),
     };
     signal(SIGPIPE, SIG_IGN);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "client/include/muster.h"
+#include "client/mem.h"
 #include "tests/unit/client/fakestore.h"
 
 enum { WAIT_MS = 20000 };
@@ -148,6 +149,24 @@ static void refusals(void **state)
     fake_stop(f);
 }
 
+static void no_memory(void **state)
+{
+    (void)state;
+    struct fakestore *f = fake_start();
+    bool was_pending = false;
+    for (long n = 1; !was_pending; n++) {
+        struct muster *m = open_at(fake_url(f));
+        cmem_fail_at(n);
+        muster_status rc = enrol(m, "a", 1000);
+        was_pending = cmem_fail_pending();
+        cmem_fail_at(0);
+        assert_true(rc == MUSTER_OK || rc == MUSTER_NO_MEMORY);
+        assert_true(!was_pending || rc == MUSTER_OK);
+        muster_close(m);
+    }
+    fake_stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +175,7 @@ int main(void)
         cmocka_unit_test(an_outage_is_outlived),
         cmocka_unit_test(deregistered_ones_are_left_alone),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(no_memory),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
