@@ -71,7 +71,7 @@ static const char fish_script[] =
     "    case ':dirs'\n"
     "      __fish_complete_directories (string replace -- \"$front\" '' $cur) ''\n"
     "    case '*'\n"
-    "      echo -- $front$line\n"
+    "      echo -- \"$front$line\"\n"
     "    end\n"
     "  end\n"
     "end\n"
