@@ -470,7 +470,7 @@ def test_a_dead_member_is_replaced_with_progress_shown(cluster):
     cluster.initial = initial
     cluster.nodes.remove(dead)
     text = out(cluster, "member", "replace", dead.name, "n4", fresh.peer)
-    assert text.splitlines()[-1].startswith("done: n4: ") and "n4 voter" in text and dead.name + " " not in text.splitlines()[-1]
+    assert text.splitlines()[-1].startswith("done: n4 (") and "n4 voter" in text and dead.name + " " not in text.splitlines()[-1]
     assert {m["name"] for m in doc(cluster, "member", "list")["members"]} == {x.name for x in cluster.nodes}
     assert "last operation: done: n4" in out(cluster, "member", "list")
     assert fresh.get("/api/v1/configs/rep/7").body == b"x"

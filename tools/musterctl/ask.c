@@ -325,3 +325,17 @@ int ctl_true(const struct json_t *obj, const char *key)
 {
     return json_is_true(json_object_get(obj, key));
 }
+
+void ctl_sort_rows(struct json_t *rows, const char *key)
+{
+    for (size_t i = 1; i < json_array_size(rows); i++) {
+        json_t *row = json_incref(json_array_get(rows, i));
+        size_t at = i;
+        while (at > 0 &&
+               strcmp(ctl_str(json_array_get(rows, at - 1), key), ctl_str(row, key)) > 0) {
+            at--;
+        }
+        json_array_remove(rows, i);
+        json_array_insert_new(rows, at, row);
+    }
+}

@@ -37,7 +37,8 @@ int ctl_member_list(struct ctl *c)
     if (rc != CTL_OK) {
         return rc;
     }
-    const json_t *members = json_object_get(cluster, "members");
+    json_t *members = json_object_get(cluster, "members");
+    ctl_sort_rows(members, "name");
     if (c->out.format == CTL_JSON) {
         json_t *doc = json_pack("{s:O}", "members", members);
         json_dumpf(doc, c->out.f, JSON_COMPACT);
@@ -96,7 +97,8 @@ static json_t *look_at_leader(const struct ctl *c)
 /* "n1 leader, n2 voter, n4 learner" */
 static void members_line(const json_t *cluster, struct buf *out)
 {
-    const json_t *members = json_object_get(cluster, "members");
+    json_t *members = json_object_get(cluster, "members");
+    ctl_sort_rows(members, "name");
     for (size_t i = 0; i < json_array_size(members); i++) {
         const json_t *m = json_array_get(members, i);
         buf_printf(out, "%s%s %s", i != 0 ? ", " : "", ctl_str(m, "name"),
@@ -115,8 +117,9 @@ static void show(struct follow *f, const json_t *cluster)
 {
     struct buf line;
     buf_init(&line);
-    buf_printf(&line, "%s: ", ctl_str(cluster, "operation"));
+    buf_printf(&line, "%s (", ctl_str(cluster, "operation"));
     members_line(cluster, &line);
+    buf_append_byte(&line, ')');
     if (!slice_eq(buf_slice(&line), buf_slice(&f->last))) {
         buf_clear(&f->last);
         buf_append_slice(&f->last, buf_slice(&line));

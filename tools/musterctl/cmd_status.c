@@ -259,6 +259,7 @@ int ctl_status(struct ctl *c)
         rc = ctl_say(CTL_USAGE, "--endpoints names no endpoint");
     }
     if (rc == CTL_OK) {
+        ctl_sort_rows(json_object_get(k->view, "members"), "name");
         rc = judge(k, verdict);
         if (c->out.format == CTL_JSON) {
             print_json(c, k, rc, verdict);

@@ -91,3 +91,5 @@ void ctl_sleep_ms(int64_t ms); /* ends early when interrupted */
 const char *ctl_str(const struct json_t *obj, const char *key);
 uint64_t ctl_u64(const struct json_t *obj, const char *key);
 int ctl_true(const struct json_t *obj, const char *key);
+/* The rows of an array in the order of their member `key`; few of them. */
+void ctl_sort_rows(struct json_t *rows, const char *key);
