@@ -279,14 +279,15 @@ struct muster_answer {
     size_t body_len;
 };
 
-/* Waits. 2xx and 304 are MUSTER_OK; the rest fills e. namespace is added to the query unless path
- * names one. */
+/* Waits. 2xx and 304 are MUSTER_OK; the rest fills e. namespace_ is added to the query of services,
+ * configs and watches unless path names one. What is outside of /api/v1 is not repeated once it was
+ * answered. `out` may be NULL. */
 MUSTER_API muster_status muster_call(struct muster *m, const struct muster_request *q,
                                      struct muster_answer **out, struct muster_error *e);
 MUSTER_API void muster_answer_free(struct muster_answer *a); /* NULL is allowed */
 
 struct muster_event {
-    const char *type; /* "change", "progress" or "compacted": see docs/faces/native.md, Watch */
+    const char *type; /* "change" or "progress": see docs/faces/native.md, Watch */
     uint64_t revision;
     const char *data; /* the JSON of the message */
     size_t len;

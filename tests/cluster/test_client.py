@@ -240,6 +240,16 @@ def test_a_paused_node_is_left(cluster, run):
     assert revisions == sorted(set(revisions)) and len(revisions) == 4
 
 
+def test_the_tour_of_the_manual(shared):
+    """The program whose pieces docs/client.md shows does what they say."""
+    env = {**clean_env(), "MUSTER_ENDPOINTS": ",".join(x.endpoint for x in shared.nodes)}
+    for n in (1, 2):
+        r = subprocess.run([str(EXAMPLES / "tour")], capture_output=True, text=True, env=env, timeout=60 * SLOW, check=True)
+        assert "asking 127.0.0.1:8080 for customer 7" in r.stdout
+        assert shared.nodes[0].get("/api/v1/configs/app/lines").body == b"hello\n" * n
+    assert instances(shared.nodes[0], "web") == {}, "deregistered at the end"
+
+
 def test_unreachable_without_disk(cluster):
     """With nothing to fall back on, a program is told so in time."""
     for x in cluster.nodes:
