@@ -294,7 +294,8 @@ def test_export_and_import_are_exact(shared, tmp_path, form):
     assert content_of(shared, copy) == content_of(shared, ns)
     assert {k: v[0] for k, v in content_of(shared, copy).items()} == want
     assert doc(shared, "config", "import", "-N", copy, place)["equal"] == len(want)
-    run(shared, "config", "put", "-N", copy, "app/db.yaml", "other", "-q")
+    # Nothing but the content differs.
+    run(shared, "config", "put", "-N", copy, "app/db.yaml", "other", "-q", "--type", "text/x-5", "--description", "d é", "--tag", "t")
     assert doc(shared, "config", "import", "-N", copy, "--create-only", place)["left"] == 1
     assert doc(shared, "config", "import", "-N", copy, place)["changed"] == 1
     assert content_of(shared, copy) == content_of(shared, ns)
@@ -653,3 +654,27 @@ def test_completion_scripts_are_understood(shell):
         p = subprocess.run(["fish", "-c", "musterctl completion fish | source; complete -C 'musterctl config hi'"], capture_output=True, text=True,
                            env=env_of(PATH=path), check=False)
         assert p.stdout.split("\t")[0] == "history"
+
+
+ZSH = r"""
+zmodload zsh/zpty
+zpty z 'PS1=READY; stty rows 24 cols 200; exec zsh -f -i'
+zpty -w z "autoload -Uz compinit; compinit -u -D; source <(%s completion zsh); PS1=GO'>'"
+zpty -r -m z REST '*GO>*' || exit 3
+zpty -w -n z $'%s\t'
+sleep %d
+zpty -r -t z REST; while zpty -r -t z MORE; do REST+=$MORE; done
+print -r -- $REST
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_completion_in_zsh(shared):
+    out(shared, "config", "put", "zshgroup/only", "1")
+    path = os.path.dirname(MUSTERCTL) + ":" + os.environ["PATH"]
+    for line, want in (("musterctl config hist", "musterctl config history"), ("musterctl config get zshgr", "zshgroup/only"),
+                       ("musterctl status --output=js", "--output=json")):
+        p = subprocess.run(["zsh", "-f", "-c", ZSH % (MUSTERCTL, line, int(2 * SLOW))], capture_output=True, text=True, env=env_of(shared, PATH=path),
+                           timeout=60 * SLOW, check=False)
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|.\x08", "", p.stdout)
+        assert want in shown, (line, p.stdout, p.stderr)

@@ -115,6 +115,7 @@ static void test_wrong_lines_say_what_is_right(void **state)
         {{"musterctl", "config", "get", "a", "--"}, NULL},
         {{"musterctl", "config", "get", "a", "--revision"}, "--revision needs a value"},
         {{"musterctl", "config", "get", "a", "--revision", "-1"}, "must be a number from 1"},
+        {{"musterctl", "config", "get", "a", "--revision", "0"}, "must be a number from 1"},
         {{"musterctl", "config", "get", "a", "--revision", "18446744073709551616"}, "number"},
         {{"musterctl", "config", "get", "a", "--revision="}, "must be a number"},
         {{"musterctl", "status", "--timeout", "0"}, "must be a duration from 1ms to 1h"},

@@ -146,11 +146,36 @@ static void test_each_damaged_byte_and_each_cut(void **state)
     buf_fini(&b);
 }
 
+/* Two blocks of equal length change places: each is undamaged, the chain is not. */
+static void test_exchanged_blocks(void **state)
+{
+    (void)state;
+    enum { PAYLOAD = 20, BLOCK = 16 + PAYLOAD };
+    struct buf records, b;
+    struct ctl_snap s;
+    struct err e;
+    buf_init(&records);
+    buf_init(&b);
+    add_record(&records, 1, "a", 10);
+    add_record(&records, 1, "b", 10);
+    add_record(&records, 1, "c", 10);
+    make(&b, &records, 3, PAYLOAD);
+    assert_int_equal(check(&b, b.len, &s, &e), 0);
+    uint8_t *second = b.p + b.len - 32 - 2 * BLOCK, one[BLOCK];
+    memcpy(one, second, BLOCK);
+    memcpy(second, second + BLOCK, BLOCK);
+    memcpy(second + BLOCK, one, BLOCK);
+    assert_int_equal(check(&b, b.len, &s, &e), MU_E_CORRUPT);
+    assert_non_null(strstr(e.text, "bad block"));
+    buf_fini(&records);
+    buf_fini(&b);
+}
+
 /* Checksums that fit, contents that do not. */
 static void test_wrong_records(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < 6; kind++) {
+    for (int kind = 0; kind < 7; kind++) {
         struct buf records, b;
         struct ctl_snap s;
         struct err e;
@@ -173,6 +198,10 @@ static void test_wrong_records(void **state)
             break;
         case 4:
             add_record(&records, 1, "c", 16385); /* too large */
+            break;
+        case 5:
+            n = 1; /* counted wrong */
+            add_record(&records, 1, "c", 4);
             break;
         default:
             add_record(&records, 1, "c", 4); /* the last one is cut */
@@ -213,6 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole_files),
         cmocka_unit_test(test_each_damaged_byte_and_each_cut),
+        cmocka_unit_test(test_exchanged_blocks),
         cmocka_unit_test(test_wrong_records),
         cmocka_unit_test(test_what_is_no_snapshot),
     };
