@@ -36,7 +36,7 @@ static int print(struct ctl *c, const char *path, const struct ctl_snap *s)
     fprintf(f, "cluster    %s\n", s->cluster_id);
     fprintf(f, "revision   %llu (log index %llu, term %llu)\n", (unsigned long long)s->revision,
             (unsigned long long)s->index, (unsigned long long)s->term);
-    fprintf(f, "members    %s\n", s->members);
+    ctl_line(&c->out, "members    %s", s->members);
     fprintf(f, "configs    %llu, deleted ones with their history included\n",
             (unsigned long long)s->n_configs);
     fprintf(f, "services   %llu\n", (unsigned long long)s->n_services);

@@ -205,10 +205,10 @@ static void print_table(struct ctl *c, const struct cluster *k, int status, cons
         fprintf(f, "%s%s%s\n", ctl_colour(&c->out, colour), verdict, ctl_colour_end(&c->out));
         if (k->view != NULL) {
             const char *leader = ctl_str(k->view, "leader");
-            fprintf(f, "cluster %s, leader %s, term %llu, revision %llu\n",
-                    ctl_str(k->view, "cluster_id"), leader[0] != '\0' ? leader : "unknown",
-                    (unsigned long long)ctl_u64(k->view, "term"),
-                    (unsigned long long)ctl_u64(k->view, "revision"));
+            ctl_line(&c->out, "cluster %s, leader %s, term %llu, revision %llu",
+                     ctl_str(k->view, "cluster_id"), leader[0] != '\0' ? leader : "unknown",
+                     (unsigned long long)ctl_u64(k->view, "term"),
+                     (unsigned long long)ctl_u64(k->view, "revision"));
             if (ctl_str(k->view, "operation")[0] != '\0') {
                 ctl_note(&c->out, "last operation: %s", ctl_str(k->view, "operation"));
             }

@@ -92,7 +92,9 @@ static void shown_content(struct buf *out, const json_t *event)
 
 static void config_words(struct buf *b, const json_t *e, int is_delete)
 {
-    buf_printf(b, "config    %s/", ctl_str(e, "group"));
+    buf_append_str(b, "config    ");
+    ctl_escape(b, slice_str(ctl_str(e, "group")), 0);
+    buf_append_byte(b, '/');
     ctl_escape(b, slice_str(ctl_str(e, "key")), 0);
     if (!is_delete) {
         buf_printf(b, " version %llu", (unsigned long long)ctl_u64(e, "version"));

@@ -126,21 +126,33 @@ void ctl_print_value(struct ctl_out *o, struct slice value)
     buf_fini(&b);
 }
 
-void ctl_note(struct ctl_out *o, const char *fmt, ...)
+static void print_line(struct ctl_out *o, const char *fmt, va_list ap)
 {
     char line[8192];
     struct buf b;
-    va_list ap;
-    if (o->is_quiet || o->format != CTL_TABLE) {
-        return;
-    }
-    va_start(ap, fmt);
     vsnprintf(line, sizeof(line), fmt, ap);
-    va_end(ap);
     buf_init(&b);
     ctl_escape(&b, slice_str(line), 0);
     fprintf(o->f, "%.*s\n", SLICE_FMT(buf_slice(&b)));
     buf_fini(&b);
+}
+
+void ctl_note(struct ctl_out *o, const char *fmt, ...)
+{
+    va_list ap;
+    if (!o->is_quiet && o->format == CTL_TABLE) {
+        va_start(ap, fmt);
+        print_line(o, fmt, ap);
+        va_end(ap);
+    }
+}
+
+void ctl_line(struct ctl_out *o, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    print_line(o, fmt, ap);
+    va_end(ap);
 }
 
 void ctl_print_json(struct ctl_out *o, struct slice doc)

@@ -37,6 +37,8 @@ void ctl_escape(struct buf *out, struct slice text, int keep_lines);
 void ctl_print_value(struct ctl_out *o, struct slice value);
 /* A confirmation: for people only, so not with --quiet, JSON or plain. */
 void ctl_note(struct ctl_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A line in any case, escaped. */
+void ctl_line(struct ctl_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A JSON document as it came, with a newline. */
 void ctl_print_json(struct ctl_out *o, struct slice doc);
 /* "" when there is no colour. */

@@ -200,17 +200,17 @@ static void test_watch_lines(void **state)
     ANSWERS(
         {NULL, "GET", "/cluster", MUSTER_OK, NULL, "{}", 0, NULL},
         {NULL, "WATCH", "watch", MUSTER_OK, NULL,
-         "{\"revision\":7,\"events\":[{\"type\":\"put\",\"kind\":\"config\",\"group\":\"g\",\"key\":"
+         "{\"revision\":7,\"events\":[{\"type\":\"put\",\"kind\":\"config\",\"group\":\"g\\u202e\",\"key\":"
          "\"k\",\"revision\":7,\"version\":2,\"content\":\"a\\nb\"},{\"type\":\"delete\","
          "\"kind\":\"instance\",\"group\":\"g\",\"service\":\"s\",\"id\":\"i\",\"revision\":7}]}",
          7, NULL});
     assert_int_equal(FAKE_RUN(&out, "watch", "--config", "g/*", "--service", "g/s", "--from", "7"),
                      CTL_OK);
-    out_is(out, "       7  put     config    g/k version 2 \"a\\nb\"\n"
+    out_is(out, "       7  put     config    g\\u202e/k version 2 \"a\\nb\"\n"
                 "       7  delete  instance  g/s i\n");
     requests_are("GET /cluster\nWATCH services=g%2Fs&configs=g%2F%2A from 7\n");
     assert_int_equal(FAKE_RUN(&out, "config", "watch", "-n", "1", "-o", "plain"), CTL_OK);
-    out_is(out, "7\tput\tconfig\tg\tk\t\n");
+    out_is(out, "7\tput\tconfig\tg\\u202e\tk\t\n");
     requests_are("GET /cluster\nWATCH configs=%2A from 0\n");
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);

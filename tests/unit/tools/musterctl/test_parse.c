@@ -99,7 +99,7 @@ static void test_wrong_lines_say_what_is_right(void **state)
 {
     (void)state;
     static const struct {
-        const char *words[6];
+        const char *words[8]; /* NULL behind the last */
         const char *said;
     } wrong[] = {
         {{"musterctl"}, "a command is missing"},
