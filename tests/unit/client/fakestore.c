@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/text.h"
 
@@ -177,6 +178,9 @@ static void get_config(struct fakestore *f, const struct stub_req *r, const char
     char plain[128], extra[128];
     const char *at = strstr(r->target, "?revision=");
     snprintf(plain, sizeof(plain), "%.*s", (int)strcspn(name, "?"), name);
+    if (strstr(plain, "/slow") != NULL) {
+        usleep(300 * 1000);
+    }
     lock(f);
     uint64_t rev = find(f, plain, at != NULL ? strtoull(at + 10, NULL, 10) : f->n);
     bool is_there = rev != 0 && f->log[rev - 1].content != NULL;

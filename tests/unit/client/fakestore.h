@@ -13,7 +13,7 @@ struct fakestore;
 struct fakestore *fake_start(void);
 void fake_stop(struct fakestore *f);
 const char *fake_url(const struct fakestore *f);
-/* Put a config (NULL: delete it); returns the revision. */
+/* Put a config (NULL: delete it); returns the revision. Reading the key "slow" takes a while. */
 uint64_t fake_put(struct fakestore *f, const char *group, const char *key, const char *content);
 /* Put an instance of DEFAULT_GROUP (port 0: delete it). */
 uint64_t fake_instance(struct fakestore *f, const char *service, const char *id, int port);

@@ -67,8 +67,8 @@ static void what_left_the_window_does_not_count(void **state)
     static const struct step v[] = {{0, '-', 0, BREAKER_CLOSED},
                                     {50, '-', 0, BREAKER_CLOSED},
                                     {99, '-', 0, BREAKER_CLOSED},
-                                    {1000, '-', 0, BREAKER_CLOSED},
-                                    {1001, '?', 1, BREAKER_CLOSED}};
+                                    {1100, '-', 0, BREAKER_CLOSED},
+                                    {1101, '?', 1, BREAKER_CLOSED}};
     run(v, N_ELEMENTS(v));
 }
 

@@ -221,6 +221,56 @@ static void left_out_and_gone(void **state)
     free(a);
 }
 
+/* While a slow read keeps the stream from being made anew, what the old one tells is not taken for
+ * what a new target has seen. */
+static void a_new_target_beside_an_old_stream(void **state)
+{
+    (void)state;
+    struct fakestore *f = fake_start();
+    struct muster *m = open_at(fake_url(f), NULL);
+    struct seen *a = seen_new(), *b = seen_new(), *slow = seen_new();
+    wait_for((subscribe(m, "a", a), a), 0);
+    subscribe(m, "slow", slow);
+    wait_for((subscribe(m, "b", b), b), 0);
+    uint64_t first = fake_put(f, "app", "b", "1");
+    wait_for(a, fake_put(f, "app", "a", "1"));
+    uint64_t second = fake_put(f, "app", "b", "2");
+    wait_for(b, second);
+    muster_close(m);
+    assert_int_equal(b->n, 3);
+    assert_int_equal(b->revisions[1], first);
+    fake_stop(f);
+    free(a);
+    free(b);
+    free(slow);
+}
+
+static void is_slow(void *user, const struct muster_config *c)
+{
+    int *inside = user;
+    (void)c;
+    __atomic_store_n(inside, 1, __ATOMIC_SEQ_CST);
+    usleep(20000);
+    __atomic_store_n(inside, 2, __ATOMIC_SEQ_CST);
+}
+
+static void unsubscribing_waits_for_a_callback(void **state)
+{
+    (void)state;
+    struct fakestore *f = fake_start();
+    struct muster *m = open_at(fake_url(f), NULL);
+    struct muster_subscription *s = NULL;
+    int inside = 0;
+    assert_int_equal(muster_config_subscribe(m, "app", "a", is_slow, &inside, &s, NULL), MUSTER_OK);
+    while (__atomic_load_n(&inside, __ATOMIC_SEQ_CST) == 0) {
+        usleep(500);
+    }
+    muster_unsubscribe(s);
+    assert_int_equal(__atomic_load_n(&inside, __ATOMIC_SEQ_CST), 2);
+    muster_close(m);
+    fake_stop(f);
+}
+
 /* After muster_unsubscribe() nothing comes any more, and its memory is not touched. */
 static void unsubscribed(void **state)
 {
@@ -513,6 +563,8 @@ int main(void)
         cmocka_unit_test(deleted_and_never_there),
         cmocka_unit_test(compacted_away),
         cmocka_unit_test(left_out_and_gone),
+        cmocka_unit_test(a_new_target_beside_an_old_stream),
+        cmocka_unit_test(unsubscribing_waits_for_a_callback),
         cmocka_unit_test(unsubscribed),
         cmocka_unit_test(unsubscribed_from_within),
         cmocka_unit_test(a_service_follows),
