@@ -126,7 +126,8 @@ void ctl_print_value(struct ctl_out *o, struct slice value)
     buf_fini(&b);
 }
 
-static void print_line(struct ctl_out *o, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void print_line(struct ctl_out *o, const char *fmt,
+                                                             va_list ap)
 {
     char line[8192];
     struct buf b;
