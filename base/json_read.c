@@ -101,6 +101,11 @@ int jr_has(struct jr *r, const char *key)
     return member(r, key) != NULL;
 }
 
+int jr_is_null(struct jr *r, const char *key)
+{
+    return member(r, key) == NULL && r->obj != NULL && json_object_get(r->obj, key) != NULL;
+}
+
 struct slice jr_str(struct jr *r, const char *key, int required)
 {
     json_t *v = member(r, key);
@@ -255,6 +260,11 @@ struct json_t *jr_arr_at(const struct json_t *arr, size_t i)
     return json_array_get(arr, i);
 }
 
+int jr_obj_has(const struct json_t *obj, struct slice key)
+{
+    return json_object_getn(obj, (const char *)key.p, key.len) != NULL;
+}
+
 int jr_is_str(const struct json_t *v, struct slice *out)
 {
     if (!json_is_string(v)) {
@@ -270,8 +280,8 @@ int jr_each_str(struct json_t *obj, int (*fn)(void *arg, struct slice key, struc
     const char *key;
     json_t *v;
     json_object_foreach (obj, key, v) {
-        struct slice s;
-        if (!jr_is_str(v, &s)) {
+        struct slice s = {0};
+        if (!json_is_null(v) && !jr_is_str(v, &s)) {
             return err_set(e, MU_E_BAD_REQUEST, "the value of \"%.64s\" must be a string", key);
         }
         int rc = fn(arg, slice_str(key), s);

@@ -33,14 +33,17 @@ int jr_bool(struct jr *r, const char *key, int dflt);
 int64_t jr_duration(struct jr *r, const char *key, int64_t dflt_ms, int64_t min_ms, int64_t max_ms);
 struct json_t *jr_arr(struct jr *r, const char *key, size_t max_items); /* NULL when absent */
 struct json_t *jr_obj(struct jr *r, const char *key);                   /* NULL when absent */
+/* Present and null: in a merge patch, "take it away" (RFC 7396). */
+int jr_is_null(struct jr *r, const char *key);
 /* 0, or the first error; unknown members are an error here. */
 int jr_end(struct jr *r);
 
 /* Walk helpers so that rooms need not include jansson. */
 size_t jr_arr_len(const struct json_t *arr);
 struct json_t *jr_arr_at(const struct json_t *arr, size_t i);
-int jr_is_str(const struct json_t *v, struct slice *out); /* 1 and the text when v is a string */
+int jr_obj_has(const struct json_t *obj, struct slice key); /* a member of that name, or null */
+int jr_is_str(const struct json_t *v, struct slice *out);   /* 1 and the text when v is a string */
 /* Members of a string-to-string object, in order; fn returns 0 to go on. A value that is no string
- * sets the error. */
+ * sets the error, but null is given to fn as a slice without bytes (p is NULL). */
 int jr_each_str(struct json_t *obj, int (*fn)(void *arg, struct slice key, struct slice value),
                 void *arg, struct err *e);

@@ -215,12 +215,20 @@ static int read_tags(struct http_req *r, struct jr *j, struct slice *out)
 struct metadata_build {
     struct buf pairs;
     unsigned n;
+    int is_patch;
     struct err *e;
 };
 
 static int metadata_pair(void *arg, struct slice key, struct slice value)
 {
     struct metadata_build *m = arg;
+    if (value.p == NULL && m->is_patch) {
+        return 0; /* taken away: it is not among those that are kept either */
+    }
+    if (value.p == NULL) {
+        return err_set(m->e, MU_E_BAD_REQUEST, "the value of \"%.*s\" must be a string",
+                       SLICE_FMT(key));
+    }
     if (++m->n > METADATA_MAX || !text_is_name(key, TAG_LEN_MAX) ||
         value.len > METADATA_VALUE_MAX) {
         return err_set(m->e, MU_E_BAD_REQUEST,
@@ -232,14 +240,22 @@ static int metadata_pair(void *arg, struct slice key, struct slice value)
     return 0;
 }
 
-static int read_metadata(struct http_req *r, struct jr *j, struct slice *out)
+/* `old`: NULL, or what is patched (RFC 7396): a name that the body does not have stays. */
+static int read_metadata(struct http_req *r, struct jr *j, const struct slice *old,
+                         struct slice *out)
 {
     struct json_t *obj = jr_obj(j, "metadata");
-    struct metadata_build m = {.e = j->err};
+    struct metadata_build m = {.e = j->err, .is_patch = old != NULL};
+    struct pair_iter it;
+    struct slice k, v;
     struct buf b;
     int rc = 0;
     buf_init(&m.pairs);
-    if (obj != NULL) {
+    metadata_begin(&it, old != NULL && obj != NULL ? *old : (struct slice){0});
+    while (rc == 0 && metadata_next(&it, &k, &v)) {
+        rc = jr_obj_has(obj, k) ? 0 : metadata_pair(&m, k, v);
+    }
+    if (rc == 0 && obj != NULL) {
         rc = jr_each_str(obj, metadata_pair, &m, j->err);
     }
     buf_init(&b);
@@ -338,7 +354,7 @@ static int read_common(struct http_req *r, struct jr *j, struct instance_row *ro
     row->weight = jr_num(j, "weight", 1, 0, 10000);
     row->is_enabled = jr_bool(j, "enabled", 1);
     int rc = read_tags(r, j, &row->tags);
-    return rc != 0 ? rc : read_metadata(r, j, &row->metadata);
+    return rc != 0 ? rc : read_metadata(r, j, NULL, &row->metadata);
 }
 
 static int read_instance(struct http_req *r, struct json_t *doc, struct cmd_instance_put *p,
@@ -509,6 +525,9 @@ static int patch_merge(struct http_req *r, struct jr *j, struct cmd_instance_put
 {
     struct instance_row *row = &put->row;
     int rc = 0;
+    if (jr_is_null(j, "address")) {
+        return err_set(j->err, MU_E_BAD_REQUEST, "address cannot be taken away");
+    }
     if (jr_has(j, "address")) {
         row->address = api_keep(r, jr_str(j, "address", 0));
         if (!address_ok(row->address)) {
@@ -516,14 +535,14 @@ static int patch_merge(struct http_req *r, struct jr *j, struct cmd_instance_put
                            "address must be an IP address or host name of 1 to 255 characters");
         }
     }
-    row->port = (uint16_t)jr_int(j, "port", row->port, 0, 65535);
-    row->weight = jr_num(j, "weight", row->weight, 0, 10000);
-    row->is_enabled = jr_bool(j, "enabled", row->is_enabled);
-    if (jr_has(j, "tags")) {
+    row->port = (uint16_t)jr_int(j, "port", jr_is_null(j, "port") ? 0 : row->port, 0, 65535);
+    row->weight = jr_num(j, "weight", jr_is_null(j, "weight") ? 1 : row->weight, 0, 10000);
+    row->is_enabled = jr_bool(j, "enabled", jr_is_null(j, "enabled") || row->is_enabled);
+    if (jr_has(j, "tags") || jr_is_null(j, "tags")) {
         rc = read_tags(r, j, &row->tags);
     }
-    if (rc == 0 && jr_has(j, "metadata")) {
-        rc = read_metadata(r, j, &row->metadata);
+    if (rc == 0 && (jr_has(j, "metadata") || jr_is_null(j, "metadata"))) {
+        rc = read_metadata(r, j, &row->metadata, &row->metadata);
     }
     return rc != 0 ? rc : patch_health(j, put);
 }

@@ -234,7 +234,7 @@ def test_edit_publishes_what_the_editor_wrote(shared, tmp_path):
 
 def test_edit_that_lost_keeps_the_text(shared, tmp_path):
     out(shared, "config", "put", "ed/race", "old\n")
-    editor = script(tmp_path, "ed2", f'echo mine > "$1"; {MUSTERCTL} config put ed/race theirs -q\n')
+    editor = script(tmp_path, "ed2", f'echo mine > "$1"; "{MUSTERCTL}" config put ed/race theirs -q\n')
     p = run(shared, "config", "edit", "ed/race", code=CONFLICT, VISUAL=editor, TMPDIR=str(tmp_path))
     kept = re.search(r"your text is kept in (\S+)", p.stderr.decode()).group(1)
     with open(kept, encoding="utf-8") as f:
@@ -332,7 +332,7 @@ def test_services(shared):
     assert (got["weight"], got["tags"], got["metadata"], got["ttl"], got["healthy"]) == (7, ["a"], {"k": "v=w"}, "1h", True)
     table = out(shared, "service", "get", "web").splitlines()
     assert table[0].startswith("CLUSTER") and "healthy" in table[1] and "ttl 1h" in table[1] and "k=v=w" in table[1]
-    assert doc(shared, "service", "patch", "web", "10.0.0.7:80", "--enabled", "false", "--meta", "n=1")["metadata"] == {"n": "1"}
+    assert doc(shared, "service", "patch", "web", "10.0.0.7:80", "--enabled", "false", "--meta", "n=1")["metadata"] == {"k": "v=w", "n": "1"}
     assert "disabled" in out(shared, "service", "get", "web")
     assert "nothing to change" in error(shared, "service", "patch", "web", "10.0.0.7:80", code=USAGE)
     error(shared, "service", "get", "web", "--tag", "zzz", code=NOT_FOUND)
@@ -589,7 +589,7 @@ def test_terminal_output_is_escaped_coloured_and_fits(shared):
 
 def test_a_closed_pipe_is_quiet(shared):
     run(shared, "config", "put", "pipe/a", "-q", stdin=b"x\n" * 200000)
-    p = subprocess.run(["bash", "-c", f"{MUSTERCTL} config get pipe/a | head -n 1; echo ${{PIPESTATUS[0]}}"], capture_output=True, env=env_of(shared),
+    p = subprocess.run(["bash", "-c", f"'{MUSTERCTL}' config get pipe/a | head -n 1; echo ${{PIPESTATUS[0]}}"], capture_output=True, env=env_of(shared),
                        check=True)
     assert p.stdout == b"x\n141\n" and p.stderr == b""
     with open("/dev/full", "wb") as full:
@@ -611,7 +611,7 @@ complete_line() { # as bash splits a line at COMP_WORDBREAKS
 
 def complete(cluster, *words):
     line = " ".join("'" + w.replace("'", "'\\''") + "'" for w in words)
-    p = subprocess.run(["bash", "-c", BASH % MUSTERCTL + f"complete_line {MUSTERCTL} {line}"], capture_output=True, text=True, env=env_of(cluster),
+    p = subprocess.run(["bash", "-c", BASH % f"'{MUSTERCTL}'" + f"complete_line '{MUSTERCTL}' {line}"], capture_output=True, text=True, env=env_of(cluster),
                        check=False)
     return p.stdout.split("\n")[:-1]
 
@@ -674,7 +674,7 @@ def test_completion_in_zsh(shared):
     path = os.path.dirname(MUSTERCTL) + ":" + os.environ["PATH"]
     for line, want in (("musterctl config hist", "musterctl config history"), ("musterctl config get zshgr", "zshgroup/only"),
                        ("musterctl status --output=js", "--output=json")):
-        p = subprocess.run(["zsh", "-f", "-c", ZSH % (MUSTERCTL, line, int(2 * SLOW))], capture_output=True, text=True, env=env_of(shared, PATH=path),
+        p = subprocess.run(["zsh", "-f", "-c", ZSH % (f"'{MUSTERCTL}'", line, int(2 * SLOW))], capture_output=True, text=True, env=env_of(shared, PATH=path),
                            timeout=60 * SLOW, check=False)
         shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|.\x08", "", p.stdout)
         assert want in shown, (line, p.stdout, p.stderr)

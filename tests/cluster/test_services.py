@@ -81,6 +81,23 @@ def test_patch(shared):
     assert n.request("PATCH", f"{BASE}/pat/instances/none", {"weight": 1}).status == 404
 
 
+def test_patch_merges_metadata_and_null_takes_away(shared):
+    """RFC 7396: names that the patch does not have stay, null removes."""
+    n = shared.nodes[0]
+    path = f"{BASE}/merge/instances/a"
+    n.put(path, {"address": "h", "port": 1, "weight": 3, "tags": ["t"], "metadata": {"a": "1", "b": "2"}})
+    patch = lambda doc: n.request("PATCH", path, doc)
+    assert patch({"metadata": {"b": "3", "c": "4"}}).json["metadata"] == {"a": "1", "b": "3", "c": "4"}
+    assert patch({"metadata": {"a": None, "none": None}}).json["metadata"] == {"b": "3", "c": "4"}
+    assert patch({"metadata": {"b": 1}}).status == 400
+    doc = patch({"metadata": None, "tags": None, "weight": None}).json
+    assert doc["metadata"] == {} and doc["tags"] == [] and doc["weight"] == 1 and doc["port"] == 1
+    r = patch({"address": None})
+    assert r.status == 400 and "address cannot be taken away" in r.json["detail"]
+    assert n.put(path, {"address": "h", "metadata": {"a": None}}).status == 400
+    assert n.get(path).json["address"] == "h"
+
+
 def test_ttl_expires_in_two_steps_and_keepalive_revives(shared):
     """Without keep-alive an instance becomes unhealthy at its ttl and goes at ttl + remove_after; a keep-alive in between heals it."""
     n = shared.nodes[0]

@@ -99,7 +99,7 @@ static const struct ctl_option service_patch[] = {
     CHOICE("enabled", 0, "BOOL", "given to clients or not", "true false"),
     CHOICE("healthy", 0, "BOOL", "for an instance without check or ttl", "true false"),
     MANY("tag", "TAG", "new tags, instead of all there are"),
-    MANY("meta", "NAME=VALUE", "new metadata, instead of all there is"), END};
+    MANY("meta", "NAME=VALUE", "set this name of the metadata; the others stay"), END};
 static const struct ctl_option service_deregister[] = {GROUP, CLUSTER, END};
 static const struct ctl_option service_keepalive[] = {
     GROUP, CLUSTER, SWITCH("loop", 0, "go on, three times per ttl, until interrupted"), END};

@@ -236,7 +236,7 @@ static int collect(void *arg, struct slice key, struct slice value)
     char *out = arg;
     strncat(out, (const char *)key.p, key.len);
     strcat(out, "=");
-    strncat(out, (const char *)value.p, value.len);
+    strncat(out, value.p != NULL ? (const char *)value.p : "", value.len);
     strcat(out, ";");
     return slice_eq(key, SLICE_LIT("stop")) ? MU_E_CLOSED : 0;
 }
@@ -261,6 +261,27 @@ static void test_each_str_walks_in_order(void **state)
     jr_free(doc);
 }
 
+static void test_null_is_told_from_absent(void **state)
+{
+    (void)state;
+    char out[100] = "";
+    struct err e = {0};
+    struct jr r;
+    struct json_t *doc = parse("{\"a\":null,\"b\":\"x\"}");
+    jr_begin(&r, doc, &e);
+    assert_true(jr_is_null(&r, "a"));
+    assert_false(jr_is_null(&r, "b"));
+    assert_false(jr_is_null(&r, "c"));
+    assert_false(jr_has(&r, "a"));
+    assert_true(jr_obj_has(doc, SLICE_LIT("a")));
+    assert_true(jr_obj_has(doc, SLICE_LIT("b")));
+    assert_false(jr_obj_has(doc, SLICE_LIT("c")));
+    assert_int_equal(jr_each_str(doc, collect, out, &e), 0);
+    assert_string_equal(out, "a=;b=x;");
+    assert_int_equal(jr_end(&r), 0);
+    jr_free(doc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_first_error_sticks),
         cmocka_unit_test(test_only_objects_are_read),
         cmocka_unit_test(test_each_str_walks_in_order),
+        cmocka_unit_test(test_null_is_told_from_absent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
