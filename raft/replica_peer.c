@@ -146,9 +146,17 @@ const struct node_ops replica_node_ops = {
 
 /* --- who they are --- */
 
+/* The log of one that joins begins with members of long ago; whoever leads now need not be one of
+ * them. Until its own log names it, it believes what a leader told it. */
+static int is_newcomer(const struct replica *r)
+{
+    return r->o.is_join && conf_find(node_conf(r->node), r->self) < 0;
+}
+
 static const struct conf *current_conf(const struct replica *r)
 {
-    if (!r->is_damaged && r->is_started && node_conf(r->node)->n > 0) {
+    int has_own = !r->is_damaged && r->is_started && node_conf(r->node)->n > 0;
+    if (has_own && (!is_newcomer(r) || r->hello.n == 0)) {
         return node_conf(r->node);
     }
     return r->hello.n > 0 ? &r->hello : &r->initial;
@@ -233,9 +241,12 @@ static void on_session(void *arg, mu_node_id id, int is_up)
 static int is_allowed(void *arg, mu_node_id id, const char *name)
 {
     struct replica *r = arg;
-    const struct conf *c = current_conf(r);
+    const struct conf *c = node_conf(r->node);
+    int self = conf_find(c, r->self);
     (void)name;
-    return conf_find(c, id) >= 0 || (r->o.is_join && node_conf(r->node)->n == 0);
+    /* One that does not vote yet may not have heard of the newest members either. */
+    return conf_find(current_conf(r), id) >= 0 ||
+           (r->o.is_join && (self < 0 || !c->members[self].is_voter));
 }
 
 static void cluster_id(void *arg, uint8_t out[16])
@@ -249,7 +260,7 @@ static void cluster_id(void *arg, uint8_t out[16])
 
 static void take_members(struct replica *r, const struct message *m)
 {
-    if (!r->is_damaged && node_conf(r->node)->n == 0 &&
+    if (!r->is_damaged && (node_conf(r->node)->n == 0 || is_newcomer(r)) &&
         conf_decode(m->members.conf, &r->hello) == 0) {
         peers_refresh(r);
     }
