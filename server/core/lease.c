@@ -14,6 +14,8 @@
  * cannot end what its successor keeps alive; an old step that still commits does so before the
  * successor is ready;
  *  - a new leader gives every lease its full time again (or what a checkpoint left of a long one);
+ *  - a keep-alive is acknowledged only after a majority has confirmed, later, that this node still
+ * led: so no successor had begun to count before it;
  *  - the wheel's clock never jumps: a process that was stopped for a while does not punish those
  * who could not reach it. */
 #include <string.h>
@@ -32,6 +34,7 @@ enum {
     SLOT_MS = 50,
     SLOTS = 1024,
     PAUSE_MAX_MS = 500, /* the wheel's clock advances at most this much per turn */
+    CONFIRM_MS = 2000,  /* a majority must have confirmed a forwarded keep-alive by then */
     RETRY_MS = 500,     /* a step that could not be proposed is tried again */
     CHECKPOINT_EVERY_MS = 60000,
     CHECKPOINT_TTL_MS =
@@ -349,10 +352,13 @@ void leases_applied(struct leases *ls, const struct store_entry *e, const struct
 
 /* One request to keep leases alive, from a worker of this node or from another node. */
 struct keepalive_job {
+    struct leases *leases;
+    struct replica_read confirm;
     struct core_keepalive *local; /* NULL: from another node */
     mu_node_id from;
     uint64_t seq;
-    size_t n, n_waiting; /* leases whose answer waits for a command */
+    int code;            /* of the confirmation */
+    size_t n, n_waiting; /* for the confirmation, and for a command for each of these leases */
     mu_lease_id *ids;
     int64_t *ttl_ms, *remaining_ms;
     uint8_t *memory; /* of ids and answers, when from another node */
@@ -370,7 +376,7 @@ static void job_answer(struct leases *ls, struct keepalive_job *j, int code)
         if (code != 0) {
             j->local->q.code =
                 err_set(&j->local->q.err, code,
-                        "the cluster has no leader now; the leases were not refreshed");
+                        "the cluster has no leader now; the leases may not have been refreshed");
         }
         core_reply(&j->local->q);
     } else {
@@ -390,6 +396,13 @@ static void job_answer(struct leases *ls, struct keepalive_job *j, int code)
     mem_free(j);
 }
 
+static void job_step(struct leases *ls, struct keepalive_job *j)
+{
+    if (--j->n_waiting == 0) {
+        job_answer(ls, j, j->code);
+    }
+}
+
 static void revive_done(struct core *c, void *arg, int code, const struct command_result *r)
 {
     struct revive *v = arg;
@@ -400,9 +413,7 @@ static void revive_done(struct core *c, void *arg, int code, const struct comman
     (void)c;
     j->ttl_ms[v->at] = l != NULL && !l->row.is_overdue ? l->row.ttl_ms : -1;
     mem_free(v);
-    if (--j->n_waiting == 0) {
-        job_answer(ls, j, 0);
-    }
+    job_step(ls, j);
 }
 
 /* The answer has to wait: the lease is overdue, or a checkpoint has shortened what a next leader
@@ -454,6 +465,13 @@ static void keep_one(struct leases *ls, struct keepalive_job *j, size_t i, struc
     j->remaining_ms[i] = l->row.ttl_ms;
 }
 
+static void confirmed(struct replica_read *rd, int code)
+{
+    struct keepalive_job *j = CONTAINER_OF(rd, struct keepalive_job, confirm);
+    j->code = code != 0 ? MU_E_NO_LEADER : 0;
+    job_step(j->leases, j);
+}
+
 static void job_run(struct leases *ls, struct keepalive_job *j, int is_query)
 {
     struct view *v = view_open(ls->core->store);
@@ -463,9 +481,11 @@ static void job_run(struct leases *ls, struct keepalive_job *j, int is_query)
         keep_one(ls, j, i, v, is_query);
     }
     view_close(v);
-    if (--j->n_waiting == 0) {
-        job_answer(ls, j, 0);
-    }
+    j->leases = ls;
+    j->confirm.done = confirmed;
+    j->confirm.deadline_at =
+        j->local != NULL ? j->local->deadline_at : clock_mono_ms() + CONFIRM_MS;
+    replica_read(ls->core->replica, &j->confirm);
 }
 
 /* --- forwarding to the leader --- */
