@@ -630,6 +630,20 @@ void memdisk_cut(struct memdisk *m, const char *path, uint64_t len)
     inode_cut(table_find(&m->cur, path)->node, len);
 }
 
+uint64_t memdisk_unsynced(const struct memdisk *m, const char *prefix, const char *suffix)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < m->cur.n; i++) {
+        const char *path = m->cur.v[i].path;
+        size_t len = strlen(path), end = strlen(suffix);
+        if (strncmp(path, prefix, strlen(prefix)) == 0 && len >= end &&
+            strcmp(path + len - end, suffix) == 0) {
+            sum += m->cur.v[i].node->n_w;
+        }
+    }
+    return sum;
+}
+
 struct memdisk *memdisk_copy(const struct memdisk *m)
 {
     struct memdisk *c = memdisk_new();

@@ -38,6 +38,8 @@ uint8_t *memdisk_content(struct memdisk *m, const char *path, uint64_t *out_len)
 void memdisk_cut(struct memdisk *m, const char *path, uint64_t len);
 /* The k-th name below dir in byte order, NULL behind the last. */
 const char *memdisk_name(struct memdisk *m, const char *dir, unsigned k);
+/* Writes not synced yet, over all files whose path begins and ends like this. */
+uint64_t memdisk_unsynced(const struct memdisk *m, const char *prefix, const char *suffix);
 /* An independent copy with everything synced. */
 struct memdisk *memdisk_copy(const struct memdisk *m);
 
