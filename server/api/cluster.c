@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -399,7 +400,8 @@ static void snapshot_made(struct core_request *q)
     }
     m->fd = open(m->a.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     unlink(m->a.path);
-    if (m->fd < 0) {
+    struct stat st;
+    if (m->fd < 0 || fstat(m->fd, &st) != 0) {
         http_respond_error(m->r, MU_E_IO, "the snapshot could not be opened: %s", strerror(errno));
         return;
     }
@@ -407,7 +409,7 @@ static void snapshot_made(struct core_request *q)
     http_add_header(m->r, "Content-Disposition", "attachment; filename=\"muster.snap\"");
     http_set_data(m->r, m);
     http_on_abort(m->r, snapshot_abort);
-    http_stream_begin(m->r, 200, "application/octet-stream");
+    http_stream_begin_sized(m->r, 200, "application/octet-stream", (uint64_t)st.st_size);
     http_stream_on_drain(m->r, snapshot_more);
     snapshot_more(m->r);
 }

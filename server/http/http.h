@@ -123,8 +123,12 @@ void http_respond_error(struct http_req *r, int code, const char *fmt, ...)
 void http_respond_problem(struct http_req *r, int code, const char *detail,
                           void (*add)(struct jw *w, void *arg), void *arg);
 
-/* Streams (server-sent events, snapshot download): chunked. */
+/* Streams (server-sent events): chunked. */
 void http_stream_begin(struct http_req *r, int status, const char *content_type);
+/* The same for a body of known length (a download): the client can tell how far it is. Written
+ * must be exactly that much, or the connection is cut at the end. */
+void http_stream_begin_sized(struct http_req *r, int status, const char *content_type,
+                             uint64_t len);
 /* Copies. Returns 1 while more may be written now, 0 when the peer is slow: wait for on_drain (at
  * most 1 MiB is held). */
 int http_stream_write(struct http_req *r, struct slice data);

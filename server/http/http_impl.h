@@ -131,10 +131,11 @@ struct http_req {
     uint32_t extra_len;
     uint16_t n_fields, n_pairs;
     int16_t status;
-    uint8_t method; /* enum http_method */
-    uint8_t minor;  /* HTTP/1.minor */
-    uint8_t is_keepalive, is_dispatched, is_answered, is_stream, is_aborted, is_discarding,
-        is_too_large;
+    uint8_t method;       /* enum http_method */
+    uint8_t minor;        /* HTTP/1.minor */
+    uint64_t stream_left; /* of a stream with is_sized: bytes still owed */
+    uint8_t is_keepalive, is_dispatched, is_answered, is_stream, is_sized, is_aborted,
+        is_discarding, is_too_large;
     char trace[33];
 };
 

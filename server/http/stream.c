@@ -1,29 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers without a known end. HTTP/1.1 gets chunks, HTTP/1.0 the bytes and a close. */
+/* Answers in pieces. Without a known end HTTP/1.1 gets chunks, HTTP/1.0 the bytes and a close. */
 #include "server/http/http_impl.h"
 
 static int is_chunked(const struct http_req *r)
 {
-    return r->minor > 0;
+    return r->minor > 0 && !r->is_sized;
 }
 
-void http_stream_begin(struct http_req *r, int status, const char *content_type)
+static void begin(struct http_req *r, int status, const char *content_type)
 {
     struct http_local *l = r->conn->l;
     answer_prepare(r, status);
     r->is_stream = 1;
-    if (!is_chunked(r)) {
+    if (!is_chunked(r) && !r->is_sized) {
         r->is_keepalive = 0;
     }
     struct answer_head h = {
         .status = status,
         .content_type = content_type,
-        .content_len = -1,
+        .content_len = r->is_sized ? (int64_t)r->stream_left : -1,
         .is_chunked = is_chunked(r),
         .is_keepalive = r->is_keepalive,
     };
     answer_head_write(l, r, &h);
     conn_write(r->conn, &(struct slice){l->head.p, l->head.len}, 1);
+}
+
+void http_stream_begin(struct http_req *r, int status, const char *content_type)
+{
+    begin(r, status, content_type);
+}
+
+void http_stream_begin_sized(struct http_req *r, int status, const char *content_type, uint64_t len)
+{
+    r->is_sized = 1;
+    r->stream_left = len;
+    begin(r, status, content_type);
 }
 
 static size_t hex_line(char *out, size_t v)
@@ -66,6 +78,10 @@ int http_stream_write(struct http_req *r, struct slice data)
     if (c->is_gone) {
         return 1;
     }
+    if (r->is_sized) {
+        MU_INVARIANT(data.len <= r->stream_left);
+        r->stream_left -= data.len;
+    }
     if (data.len > 0 && r->method != HTTP_M_HEAD) {
         char size[20];
         struct slice parts[3] = {slice_of(size, hex_line(size, data.len)), data, SLICE_LIT("\r\n")};
@@ -86,6 +102,10 @@ void http_stream_on_drain(struct http_req *r, void (*fn)(struct http_req *r))
 void http_stream_end(struct http_req *r)
 {
     MU_INVARIANT(r->is_stream && !r->is_answered);
+    if (r->is_sized && r->stream_left != 0 && r->method != HTTP_M_HEAD) {
+        http_stream_abort(r);
+        return;
+    }
     if (is_chunked(r) && r->method != HTTP_M_HEAD) {
         conn_write(r->conn, &SLICE_LIT("0\r\n\r\n"), 1);
     }

@@ -108,12 +108,19 @@ static void stream(struct http_req *r, void *arg)
     http_stream_on_drain(r, on_drain);
 }
 
+static void download(struct http_req *r, void *arg)
+{
+    hold(r, arg);
+    http_stream_begin_sized(r, 200, "application/octet-stream", 6);
+}
+
 static const struct http_route routes[] = {
     HTTP_ROUTE(HTTP_M_GET, "/now", now, PERM_NONE_REQUIRED, 0),
     HTTP_ROUTE(HTTP_M_GET, "/hold", hold, PERM_NONE_REQUIRED, 0),
     HTTP_ROUTE(HTTP_M_GET, "/park", hold_abortable, PERM_NONE_REQUIRED, 0),
     HTTP_ROUTE(HTTP_M_GET, "/stream", stream, PERM_NONE_REQUIRED, 0),
     HTTP_ROUTE(HTTP_M_PUT, "/echo", echo, PERM_NONE_REQUIRED, 1000000),
+    HTTP_ROUTE(HTTP_M_GET, "/download", download, PERM_NONE_REQUIRED, 0),
 };
 
 static void after(void *arg, unsigned worker, const struct http_route *route, int status,
@@ -434,6 +441,28 @@ static void a_stream_to_http_1_0_ends_by_close(void **state)
     assert_int_equal(w->io.n_closed, 1);
 }
 
+static void a_download_tells_its_length(void **state)
+{
+    struct world *w = *state;
+    sans_io_text(&w->io, GET("/download") GET("/now"));
+    (void)http_stream_write(w->held[0], SLICE_LIT("abc"));
+    (void)http_stream_write(w->held[0], SLICE_LIT("def"));
+    http_stream_end(w->held[0]);
+    sans_io_turn(&w->io);
+    expect_out(w, "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+                  "X-Content-Type-Options: nosniff\r\nContent-Length: 6\r\n\r\nabcdef" HEAD
+                  "Content-Length: 3\r\n\r\nnow");
+}
+
+static void a_download_cut_short_cuts_the_connection(void **state)
+{
+    struct world *w = *state;
+    sans_io_text(&w->io, GET("/download") GET("/now"));
+    (void)http_stream_write(w->held[0], SLICE_LIT("abc"));
+    http_stream_end(w->held[0]);
+    assert_int_equal(w->io.n_aborted, 1);
+}
+
 static void a_stream_for_head_has_no_body(void **state)
 {
     struct world *w = *state;
@@ -618,6 +647,8 @@ int main(void)
         T(draining_lets_a_started_head_finish),
         T(a_stream_is_chunked),
         T(a_stream_to_http_1_0_ends_by_close),
+        T(a_download_tells_its_length),
+        T(a_download_cut_short_cuts_the_connection),
         T(a_stream_for_head_has_no_body),
         T(a_stream_waits_for_its_peer),
         T(a_stalled_stream_is_cut),
