@@ -204,23 +204,38 @@ static void a_repeat_has_the_same_id(void **state)
     free(seen);
 }
 
-static void outcome(const char *code, int close_first, const char *method, muster_status want)
+/* Time runs out while the server keeps saying `code`. An attempt may be under way at that moment,
+ * and on a busy machine its answer is then not seen: that is another case, so it gets more time. */
+static muster_status status_at_the_end(const char *code, int close_first, const char *method,
+                                       int64_t timeout_ms, struct muster_error *e)
 {
     struct seen *seen = seen_new(code, close_first);
     struct stub *s = stub_start(serve, seen);
-    struct muster *m = open_at(stub_url(s), 700);
+    struct muster *m = open_at(stub_url(s), timeout_ms);
+    muster_status rc = ask(m, method, "/configs/a/b", e);
+    assert_int_equal(e->status, rc);
+    assert_true(stub_count(s) > 1);
+    muster_close(m);
+    stub_stop(s);
+    free(seen);
+    return rc;
+}
+
+static void outcome(const char *code, int close_first, const char *method, muster_status want)
+{
     struct muster_error e = {0};
-    assert_int_equal(ask(m, method, "/configs/a/b", &e), want);
+    int is_cut = 1;
+    for (int64_t ms = 700; is_cut && ms <= 5600; ms *= 2) {
+        memset(&e, 0, sizeof(e));
+        muster_status rc = status_at_the_end(code, close_first, method, ms, &e);
+        is_cut = rc != want || (code != NULL && close_first == 0 && e.http_status == 0);
+    }
     assert_int_equal(e.status, want);
     if (code != NULL && close_first == 0) {
         assert_int_equal(e.http_status, 503);
         assert_string_equal(e.code, code);
         assert_string_equal(e.text, "because");
     }
-    assert_true(stub_count(s) > 1);
-    muster_close(m);
-    stub_stop(s);
-    free(seen);
 }
 
 static void unknown_or_surely_not_done(void **state)
