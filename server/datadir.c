@@ -92,7 +92,8 @@ static int is_empty(const char *path)
     struct dirent *x;
     while (dir != NULL && (x = readdir(dir)) != NULL) {
         n += strcmp(x->d_name, ".") != 0 && strcmp(x->d_name, "..") != 0 &&
-             strcmp(x->d_name, "LOCK") != 0 && strcmp(x->d_name, "lost+found") != 0;
+             strcmp(x->d_name, "LOCK") != 0 && strcmp(x->d_name, "lost+found") != 0 &&
+             strcmp(x->d_name, "MUSTER.part") != 0; /* a first start that was cut short */
     }
     if (dir != NULL) {
         closedir(dir);
@@ -103,7 +104,7 @@ static int is_empty(const char *path)
 /* "muster-data 1\nname n1\n" */
 static int check_mark(struct datadir *d, const char *node_name, struct err *e)
 {
-    char path[4200], text[256], name[80] = "";
+    char path[4200], text[256], again[256] = "", name[80] = "";
     unsigned version = 0;
     snprintf(path, sizeof(path), "%s/MUSTER", d->path);
     FILE *f = fopen(path, "re");
@@ -118,7 +119,10 @@ static int check_mark(struct datadir *d, const char *node_name, struct err *e)
     size_t n = fread(text, 1, sizeof(text) - 1, f);
     fclose(f);
     text[n] = '\0';
-    if (sscanf(text, "muster-data %9u name %79s", &version, name) != 2) {
+    if (sscanf(text, "muster-data %9u name %79s", &version, name) == 2) {
+        snprintf(again, sizeof(again), "muster-data %u\nname %s\n", version, name);
+    }
+    if (version == 0 || strcmp(text, again) != 0) {
         return err_set(e, MU_E_CORRUPT,
                        "%s is damaged: it must read \"muster-data VERSION\" and \"name NAME\"",
                        path);
