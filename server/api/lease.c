@@ -320,10 +320,12 @@ void api_lease_get(struct http_req *r, void *arg)
     memset(l, 0, sizeof(*l));
     l->r = r;
     l->api = api_of(arg);
-    if (lease_param(r, &l->id) != 0 || (l->get = api_get_new(r, l->api, NULL)) == NULL) {
-        return;
+    struct api_get *g = NULL;
+    if (lease_param(r, &l->id) != 0 || (g = api_get_new(r, l->api, NULL)) == NULL) {
+        return; /* answered: l is gone */
     }
-    l->get->data = l;
+    l->get = g;
+    g->data = l;
     l->k.q.done = lease_asked;
     l->k.q.reply = worker_mailbox(http_worker(r));
     l->k.n = 1;

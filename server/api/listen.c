@@ -156,8 +156,8 @@ void api_config_listen(struct http_req *r, void *arg)
     struct json_t *doc;
     struct slice ns;
     struct err e = {0};
-    struct api_get *g = api_get_new(r, api_of(arg), NULL);
     memset(l, 0, sizeof(*l));
+    struct api_get *g = api_get_new(r, api_of(arg), NULL);
     if (g == NULL || api_namespace(r, &ns) != 0 || api_json_body(r, &doc) != 0) {
         return;
     }
