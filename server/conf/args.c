@@ -292,20 +292,61 @@ void conf_print_help(FILE *out)
         "\nexit status: 0 clean stop, 2 wrong usage, 75 a disk sync failed, 76 stored data is damaged, 77 internal error, 78 configuration error\n");
 }
 
+/* What may not stand in double quotes of YAML as it is: marks, control characters, breaks. */
+static size_t escape_of(const unsigned char *s, char out[8])
+{
+    if (*s == '"' || *s == '\\') {
+        return snprintf(out, 8, "\\%c", *s) > 0 ? 1 : 0;
+    }
+    if (*s < 0x20 || *s == 0x7f) {
+        return snprintf(out, 8, "\\x%02X", *s) > 0 ? 1 : 0;
+    }
+    if (*s == 0xc2 && s[1] < 0xa0) {
+        return snprintf(out, 8, "\\x%02X", s[1]) > 0 ? 2 : 0;
+    }
+    unsigned c = (*s & 0xf0) == 0xe0 && s[1] != 0
+                     ? (*s & 0x0fU) << 12 | (s[1] & 0x3fU) << 6 | (s[2] & 0x3fU)
+                     : 0;
+    if (c == 0x2028 || c == 0x2029 || c == 0xfeff || c >= 0xfffe) {
+        return snprintf(out, 8, "\\u%04X", c) > 0 ? 3 : 0;
+    }
+    return 0;
+}
+
+static void put_quoted(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (const unsigned char *s = (const unsigned char *)text; *s != '\0';) {
+        char code[8];
+        size_t n = escape_of(s, code);
+        if (n != 0) {
+            fputs(code, out);
+        } else {
+            fputc(*s, out);
+        }
+        s += n != 0 ? n : 1;
+    }
+    fputc('"', out);
+}
+
 void conf_print(const struct conf_parsed *p, FILE *out)
 {
     static const char *const origins[] = {"default", "file", "environment", "flag"};
     for (size_t i = 0; i < conf_table_n; i++) {
         char v[CONF_TEXT_MAX];
         conf_format(&p->conf, i, v);
-        int is_quoted = conf_table[i].type == CONF_TEXT;
         const char *key = conf_table[i].key, *dot = strchr(key, '.');
         if (dot != NULL &&
             (i == 0 || strncmp(conf_table[i - 1].key, key, (size_t)(dot - key) + 1) != 0)) {
             fprintf(out, "%.*s:\n", (int)(dot - key), key);
         }
-        fprintf(out, "%s%s: %s%s%s  # %s\n", dot != NULL ? "  " : "", dot != NULL ? dot + 1 : key,
-                is_quoted ? "\"" : "", v, is_quoted ? "\"" : "", origins[p->origin[i]]);
+        fprintf(out, "%s%s: ", dot != NULL ? "  " : "", dot != NULL ? dot + 1 : key);
+        if (conf_table[i].type == CONF_TEXT) {
+            put_quoted(out, v);
+        } else {
+            fputs(v, out);
+        }
+        fprintf(out, "  # %s\n", origins[p->origin[i]]);
     }
 }
 

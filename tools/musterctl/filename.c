@@ -32,7 +32,7 @@ void ctl_filename_encode(struct buf *out, const char *name)
     hash_hex(digest, sizeof(digest), hex);
     out->len = start + CUT_LEN;
     /* Not within a character or an escape. */
-    while ((out->p[out->len] & 0xc0) == 0x80) {
+    while (out->len > start + CUT_LEN - 4 && (out->p[out->len] & 0xc0) == 0x80) {
         out->len--;
     }
     for (size_t i = 1; i <= 2; i++) {

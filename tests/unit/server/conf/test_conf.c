@@ -169,6 +169,27 @@ static void printed_settings_read_back(void **state)
     free(text);
 }
 
+/* Quotes, backslashes and control characters did not. */
+static void printed_marks_read_back(void **state)
+{
+    static const char hard[] = "--data-dir=/d \"x\" \\ \t\x01\x7f \xc2\x85 \xe2\x80\xa8 \xc3\xa4";
+    struct conf_parsed a, b;
+    struct err e;
+    char *text = NULL;
+    size_t n = 0;
+    (void)state;
+    assert_int_equal(parse(&a, &e, NULL, 1, hard), 0);
+    FILE *f = open_memstream(&text, &n);
+    conf_print(&a, f);
+    fclose(f);
+    assert_int_equal(parse(&b, &e, NULL, 0), 0);
+    if (conf_parse_file_text("printed", slice_of(text, n), &b, &e) != 0) {
+        fail_msg("%s\n%s", e.text, text);
+    }
+    assert_string_equal(a.conf.data_dir, b.conf.data_dir);
+    free(text);
+}
+
 static void note_key(void *arg, const char *key)
 {
     snprintf(arg, 64, "%s", key);
@@ -198,6 +219,7 @@ int main(void)
         cmocka_unit_test(files_are_strict),
         cmocka_unit_test(whole_is_checked),
         cmocka_unit_test(printed_settings_read_back),
+        cmocka_unit_test(printed_marks_read_back),
         cmocka_unit_test(reload_takes_what_it_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,20 @@ static void round_trip(const void *p, size_t len, const char *member)
     json_decref(o);
 }
 
+/* The search for the beginning of a character ran out of the buffer. */
+static void test_long_names_that_are_no_text(void **state)
+{
+    char name[400];
+    struct buf b;
+    (void)state;
+    memset(name, 0x80, sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    buf_init(&b);
+    ctl_filename_encode(&b, name);
+    assert_in_range(b.len, 100, CTL_FILENAME_MAX);
+    buf_fini(&b);
+}
+
 static void test_contents_in_json(void **state)
 {
     (void)state;
@@ -145,9 +159,13 @@ static void test_types_by_ending(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names_as_file_names), cmocka_unit_test(test_file_names_of_others),
-        cmocka_unit_test(test_long_names),          cmocka_unit_test(test_contents_in_json),
-        cmocka_unit_test(test_wrong_base64),        cmocka_unit_test(test_types_by_ending),
+        cmocka_unit_test(test_names_as_file_names),
+        cmocka_unit_test(test_file_names_of_others),
+        cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_long_names_that_are_no_text),
+        cmocka_unit_test(test_contents_in_json),
+        cmocka_unit_test(test_wrong_base64),
+        cmocka_unit_test(test_types_by_ending),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
