@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mload --server muster|consul|etcd --op put|get|register|keepalive --ports P,... --clients N
- * --seconds S mload --server muster|consul --fan-out N --ports P,...     one write, N waiters mload
- * --server muster --park N --ports P,... --seconds S   N waiters, nothing happens Prints one JSON
- * line. Everything is bounded in count and time. */
+/* mload: load from one thread; prints one JSON line; everything is bounded in count and time.
+ *
+ *   --server muster|consul|etcd --op put|get|register|keepalive --ports P,... --clients N
+ *   --server muster|consul --fan-out N --ports P,...      one write, N waiters
+ *   --server muster --park N --ports P,... --seconds S    N waiters, nothing happens */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
