@@ -354,6 +354,7 @@ void leases_applied(struct leases *ls, const struct store_entry *e, const struct
 struct keepalive_job {
     struct leases *leases;
     struct replica_read confirm;
+    mu_term term;                 /* in which this node led when it moved the deadlines */
     struct core_keepalive *local; /* NULL: from another node */
     mu_node_id from;
     uint64_t seq;
@@ -468,7 +469,9 @@ static void keep_one(struct leases *ls, struct keepalive_job *j, size_t i, struc
 static void confirmed(struct replica_read *rd, int code)
 {
     struct keepalive_job *j = CONTAINER_OF(rd, struct keepalive_job, confirm);
-    j->code = code != 0 ? MU_E_NO_LEADER : 0;
+    const struct core *c = j->leases->core;
+    int leads = j->leases->is_leading && c->term == j->term; /* the gate may have asked another */
+    j->code = code == 0 && leads ? 0 : MU_E_NO_LEADER;
     job_step(j->leases, j);
 }
 
@@ -482,6 +485,7 @@ static void job_run(struct leases *ls, struct keepalive_job *j, int is_query)
     }
     view_close(v);
     j->leases = ls;
+    j->term = ls->core->term;
     j->confirm.done = confirmed;
     j->confirm.deadline_at =
         j->local != NULL ? j->local->deadline_at : clock_mono_ms() + CONFIRM_MS;
