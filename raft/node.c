@@ -469,6 +469,18 @@ static void restart_as_sole_voter(struct node *n)
     start_core(n);
 }
 
+void node_restart(struct node *n)
+{
+    struct node_base base = {0};
+    n->o.ops->base(n->o.arg, &base);
+    if (base.index > 0) {
+        set_base(n, &base);
+    }
+    raft_close(&n->raft, NULL);
+    core_init(n);
+    start_core(n);
+}
+
 void node_tick(struct node *n, int64_t now)
 {
     set_now(n, now);

@@ -8,21 +8,25 @@
  * operations to the writer and reports what is durable. The same code runs on a simulated network,
  * disk and clock.
  *
- * The engine has known faults at its edge; the guards that keep them out are named G1 to G9 where
- * they stand (node_guard.c, node.c): G1 an APPEND that starts below our commit index loses the part
- * we have      G2 late rejections at or below the match index are dropped G3 a refused pre-vote
- * names our own term, if that is higher                 G4 a rejection skips the whole conflicting
- * term G5 the next time-out is never in the past                                   G6 an APPEND is
- * cut before each CHANGE; what a second CHANGE G7 each term starts with an entry of its own;
- * nothing is read before           implies about the first is told first G9 a sole voter starts a
- * new term at every start                            G8 (who may be added or removed) is in
- * members.c */
+ * The engine has known faults at its edge; the guards that keep them out are named where they stand
+ * (node.c, node_guard.c, node_vote.c; G8, who may be added or removed, in members.c):
+ *
+ *  G1  an APPEND that starts below our commit index loses the part we have
+ *  G2  late rejections at or below the match index are dropped
+ *  G3  a refused pre-vote names our own term, if that is higher
+ *  G4  a rejection skips the whole conflicting term
+ *  G5  the next time-out is never in the past
+ *  G6  an APPEND is cut before each CHANGE; what a second one implies about the first is told first
+ *  G7  each term starts with an entry of its own; nothing is read before
+ *  G9  a sole voter starts a new term at every start
+ *  G10 one that does not know yet that it votes gives its vote all the same */
 #pragma once
 
 #include "raft/conf.h"
 #include "raft/message.h"
 
 struct node;
+struct node_base;
 
 enum node_state { NODE_FOLLOWER, NODE_CANDIDATE, NODE_LEADER };
 
@@ -39,6 +43,8 @@ struct node_ops {
     void (*conf_changed)(void *arg);
     /* What must not happen has happened. Does not return. */
     void (*fatal)(void *arg, const char *why);
+    /* What the machine stands for now; borrowed until the next call. NULL: G10 is off. */
+    void (*base)(void *arg, struct node_base *out);
 };
 
 /* Guards can be switched off, one by one, by tests that prove their worth. */
@@ -51,6 +57,7 @@ enum node_guard {
     NODE_G6 = 32,
     NODE_G7 = 64,
     NODE_G9 = 128,
+    NODE_G10 = 1024,
     NODE_STALE = 512,   /* an APPEND of an old term is answered here, not by the engine */
     NODE_DURABLE = 256, /* entries are reported to the engine only when they are on disk */
 };

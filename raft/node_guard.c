@@ -164,6 +164,7 @@ void node_guard_append(struct node *n, mu_node_id from, const struct message *m)
         refuse_stale(n, from, m);
         return;
     }
+    n->heard_at = n->now;
     if (!n->is_installing) {
         skip_committed(n, m, &p);
     }
@@ -324,6 +325,9 @@ void node_receive(struct node *n, mu_node_id from, const struct message *in, int
     }
     if (m.type == MESSAGE_COMMIT) {
         take_hint(n, from, &m);
+        return;
+    }
+    if (node_guard_vote(n, from, &m)) {
         return;
     }
     struct raft_message rm = {.server_id = from, .server_address = "peer"};

@@ -18,6 +18,7 @@ struct node {
     int is_started;
     int64_t now;         /* newest time seen: events never go back */
     int64_t fired_at;    /* G5: the last time-out */
+    int64_t heard_at;    /* G10: the last APPEND of the leader of this term */
     mu_term term;        /* saved */
     mu_node_id vote;     /* saved */
     mu_term leader_term; /* in which the engine's leader was heard */
@@ -59,6 +60,13 @@ struct raft_entry *node_entries(struct node *n, size_t count);
 void node_decode(struct node *n, struct slice s, struct raft_configuration *out);
 /* Tell the engine that the CHANGE at i is committed. */
 void node_tell_conf(struct node *n, mu_index i, struct slice conf);
+
+/* The engine begins anew, on what the machine stands for now, with the term and vote saved. All of
+ * the log is durable. */
+void node_restart(struct node *n);
+
+/* node_vote.c: 1 when a request for a vote was answered here. */
+int node_guard_vote(struct node *n, mu_node_id from, const struct message *m);
 
 /* node_guard.c */
 void node_guard_append(struct node *n, mu_node_id from, const struct message *m);

@@ -73,6 +73,9 @@ static void new_role(struct replica *r, enum replica_role role, mu_node_id leade
     r->told_term = term;
     r->told_leader = leader;
     propose_role(r);
+    if (role == REPLICA_LEADER) {
+        peers_tell_members(r);
+    }
     r->m.role_changed(r->m.arg, role, term, leader);
 }
 

@@ -186,6 +186,7 @@ struct peer *peers_find(struct replica *r, mu_node_id id);
 int peers_send(struct replica *r, mu_node_id to, const struct message *m, struct slice tail);
 void peers_send_append(struct replica *r, struct peer *p, const struct message *m);
 void peers_send_hints(struct replica *r);
+void peers_tell_members(struct replica *r); /* this node has begun to lead */
 extern const struct node_ops replica_node_ops;
 
 /* replica_propose.c */

@@ -130,6 +130,14 @@ static void op_conf_changed(void *arg)
     }
 }
 
+static void op_base(void *arg, struct node_base *out)
+{
+    struct replica *r = arg;
+    struct replica_position pos = {0};
+    r->m.position(r->m.arg, &pos);
+    *out = replica_base(&pos);
+}
+
 static void op_fatal(void *arg, const char *why)
 {
     replica_fatal(arg, REPLICA_EXIT_INVARIANT, why);
@@ -141,6 +149,7 @@ const struct node_ops replica_node_ops = {
     .need_snapshot = op_need_snapshot,
     .install = op_install,
     .conf_changed = op_conf_changed,
+    .base = op_base,
     .fatal = op_fatal,
 };
 
@@ -213,6 +222,27 @@ void peers_refresh(struct replica *r)
 
 /* --- the transport's callbacks --- */
 
+/* A newcomer cannot answer us before it knows where we are. */
+static void tell_members(struct replica *r, struct peer *p)
+{
+    if (replica_is_leader(r) && p->is_up) {
+        struct message m = {.type = MESSAGE_MEMBERS, .term = node_term(r->node)};
+        struct buf b;
+        buf_init(&b);
+        conf_encode(&b, node_conf(r->node));
+        peers_send(r, p->m.id, &m, buf_slice(&b));
+        buf_fini(&b);
+    }
+}
+
+/* Sessions may be older than our leading. */
+void peers_tell_members(struct replica *r)
+{
+    for (size_t i = 0; i < r->n_peers; i++) {
+        tell_members(r, &r->peers[i]);
+    }
+}
+
 static void on_session(void *arg, mu_node_id id, int is_up)
 {
     struct replica *r = arg;
@@ -226,14 +256,8 @@ static void on_session(void *arg, mu_node_id id, int is_up)
         sending_stop(r, p);
         propose_session_lost(r, id);
         gate_session_lost(r, id);
-    } else if (replica_is_leader(r)) {
-        /* A newcomer without a configuration cannot answer us before it knows where we are. */
-        struct message m = {.type = MESSAGE_MEMBERS, .term = node_term(r->node)};
-        struct buf b;
-        buf_init(&b);
-        conf_encode(&b, node_conf(r->node));
-        peers_send(r, id, &m, buf_slice(&b));
-        buf_fini(&b);
+    } else {
+        tell_members(r, p);
     }
     replica_touch(r);
 }

@@ -63,8 +63,8 @@ static void op_fatal(void *arg, const char *why)
     fail_msg("%s", why);
 }
 
-static const struct node_ops ops = {op_save_vote, op_send,    op_need_snapshot,
-                                    op_nothing,   op_nothing, op_fatal};
+static const struct node_ops ops = {op_save_vote, op_send, op_need_snapshot, op_nothing, op_nothing,
+                                    op_fatal,     NULL};
 
 static void flush(struct bench *b)
 {
