@@ -109,6 +109,8 @@ struct api_page {
 int api_page(struct http_req *r, struct api_page *out);
 /* 1: this row is on the page; 0: not yet; -1: past it (stop scanning). */
 int api_page_take(struct api_page *p);
+/* 0: the body is sent as JSON or without a type; -1: answered with 415. */
+int api_json_type(struct http_req *r);
 /* Parse the body as one JSON object. Gives doc (jr_free). */
 int api_json_body(struct http_req *r, struct json_t **out);
 /* printf into the request's arena. */
@@ -125,6 +127,8 @@ void api_fail(struct http_req *r, int code, const struct err *e);
 void api_config_json(struct jw *w, const struct config_name *n, const struct config_row *row,
                      int with_ns);
 void api_instance_json(struct jw *w, const struct instance_name *n, const struct instance_row *row);
+/* The answer to a registration or a patch; w->data is the command. */
+void api_instance_written(struct api_write *w);
 void api_instance_name_json(struct jw *w, const struct instance_name *n);
 void api_lease_hex(mu_lease_id id, char out[17]);
 int api_lease_parse(struct slice s, mu_lease_id *out);

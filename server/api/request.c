@@ -108,20 +108,34 @@ int api_page_take(struct api_page *p)
     return 1;
 }
 
+/* RFC 8259, and RFC 7396 section 4 for patches. */
 static int is_json_type(struct slice type)
 {
-    static const char json[] = "application/json";
-    return type.len >= sizeof(json) - 1 &&
-           strncasecmp((const char *)type.p, json, sizeof(json) - 1) == 0;
+    static const char *const known[] = {"application/json", "application/merge-patch+json", NULL};
+    for (const char *const *k = known; *k != NULL; k++) {
+        size_t n = strlen(*k);
+        if (type.len >= n && strncasecmp((const char *)type.p, *k, n) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int api_json_type(struct http_req *r)
+{
+    struct slice type;
+    if (!http_header(r, "content-type", &type) || is_json_type(type)) {
+        return 0;
+    }
+    http_respond_error(r, MU_E_UNSUPPORTED_TYPE, "the body must be application/json, not %.*s",
+                       (int)(type.len < 64 ? type.len : 64), (const char *)type.p);
+    return -1;
 }
 
 int api_json_body(struct http_req *r, struct json_t **out)
 {
-    struct slice type;
     struct err e = {0};
-    if (http_header(r, "content-type", &type) && !is_json_type(type)) {
-        http_respond_error(r, MU_E_UNSUPPORTED_TYPE, "the body must be application/json, not %.*s",
-                           (int)(type.len < 64 ? type.len : 64), (const char *)type.p);
+    if (api_json_type(r) != 0) {
         return -1;
     }
     int rc = jr_parse(http_body(r), out, &e);

@@ -18,7 +18,7 @@ enum {
     INTERVAL_MAX_MS = 3600 * 1000,
     TIMEOUT_MAX_MS = 60 * 1000,
     FAILURES_MAX = 1000,
-    PATCH_TRIES = 8,
+    PATCH_TRIES = 100,
 };
 
 /* --- rendering --- */
@@ -380,35 +380,6 @@ static int read_instance(struct http_req *r, struct json_t *doc, struct cmd_inst
 
 /* --- put --- */
 
-static void instance_written(struct api_write *w)
-{
-    const struct command_result *res = &w->cw.result;
-    struct cmd_instance_put *p = w->data;
-    struct buf *out = http_scratch(w->r);
-    struct jw j;
-    char etag[32];
-    struct instance_row row = p->row;
-    struct instance_row now;
-    /* What the registration did not say (health, output) is as the store has it, if this node has
-     * applied it already. */
-    struct view *v = view_open(core_store(w->api->core));
-    int has_now = view_instance(v, &p->name, &now) == 0 && now.meta.mod_rev == res->mod_rev;
-    row.meta.create_rev = res->create_rev;
-    row.meta.mod_rev = res->mod_rev;
-    row.meta.version = res->version;
-    row.meta.lease = res->lease;
-    row.is_healthy = has_now         ? now.is_healthy
-                     : p->set_health ? row.is_healthy
-                                     : row.check.type == CHECK_NONE;
-    row.output = has_now ? now.output : (struct slice){0};
-    jw_init(&j, out);
-    api_instance_json(&j, &p->name, &row);
-    view_close(v);
-    snprintf(etag, sizeof(etag), "\"%llu\"", (unsigned long long)res->mod_rev);
-    http_add_header(w->r, "ETag", etag);
-    http_respond(w->r, res->is_created ? 201 : 200, "application/json", buf_slice(out));
-}
-
 void api_instance_put(struct http_req *r, void *arg)
 {
     static const char *const known[] = {"namespace", "group", "cluster", NULL};
@@ -434,7 +405,7 @@ void api_instance_put(struct http_req *r, void *arg)
     cmd.type = CMD_INSTANCE_PUT;
     cmd.wall_ms = 0;
     cmd.u.instance_put = *p;
-    api_write(r, api_of(arg), &cmd, instance_written, p, instance_what(r, &p->name));
+    api_write(r, api_of(arg), &cmd, api_instance_written, p, instance_what(r, &p->name));
 }
 
 /* --- get --- */
@@ -495,15 +466,14 @@ struct patch {
     int tries;
 };
 
-static void patch_try(struct patch *p);
-
 static int patch_refused(struct api_write *w, int code)
 {
     struct patch *p = CONTAINER_OF(w, struct patch, w);
     if (code != MU_E_REVISION_MISMATCH || p->put.cas != CAS_REVISION || ++p->tries >= PATCH_TRIES) {
         return 0;
     }
-    patch_try(p);
+    /* Who was faster may be known to the others only. */
+    core_read_gate(w->api->core, &p->gate, READ_LINEAR, w->api->timeout_ms);
     return 1;
 }
 
@@ -610,12 +580,12 @@ void api_instance_patch(struct http_req *r, void *arg)
     struct patch *p = http_alloc(r, sizeof(*p));
     memset(p, 0, sizeof(*p));
     if (api_known_query(r, known) != 0 || instance_name(r, &p->put.name) != 0 ||
-        api_request_id(r, &p->head) != 0) {
+        api_request_id(r, &p->head) != 0 || api_json_type(r) != 0) {
         return;
     }
     p->w.r = r;
     p->w.api = api_of(arg);
-    p->w.written = instance_written;
+    p->w.written = api_instance_written;
     p->w.refused = patch_refused;
     p->w.data = &p->put;
     p->w.what = instance_what(r, &p->put.name);
@@ -650,25 +620,17 @@ void api_instance_delete(struct http_req *r, void *arg)
 
 struct keepalive {
     struct core_keepalive k;
+    struct core_read gate;
     struct http_req *r;
     struct api *api;
     struct instance_name name;
     mu_lease_id id;
     int64_t ttl_ms, remaining_ms;
+    int is_fresh; /* the gate was passed */
 };
 
-static void keepalive_done(struct core_request *q)
+static void keepalive_answer(struct keepalive *k)
 {
-    struct keepalive *k = CONTAINER_OF(q, struct keepalive, k.q);
-    if (q->code != 0) {
-        api_fail(k->r, q->code, &q->err);
-        return;
-    }
-    if (k->ttl_ms < 0) {
-        http_respond_error(k->r, MU_E_NOT_FOUND, "the lease of %.*s has ended; register again",
-                           SLICE_FMT(instance_what(k->r, &k->name)));
-        return;
-    }
     struct buf *out = http_scratch(k->r);
     struct jw w;
     char hex[17];
@@ -682,38 +644,83 @@ static void keepalive_done(struct core_request *q)
     http_respond(k->r, 200, "application/json", buf_slice(out));
 }
 
+static void keepalive_look(struct keepalive *k);
+
+static void keepalive_gate_done(struct core_request *q)
+{
+    struct keepalive *k = CONTAINER_OF(q, struct keepalive, gate.q);
+    if (q->code != 0) {
+        api_fail(k->r, q->code, &q->err);
+        return;
+    }
+    keepalive_look(k);
+}
+
+/* What this node has not heard of yet must not be taken for gone: a refusal is told only after a
+ * look behind everything that is committed. 1: it is looked again. */
+static int keepalive_look_again(struct keepalive *k)
+{
+    if (k->is_fresh) {
+        return 0;
+    }
+    k->is_fresh = 1;
+    k->gate.q.done = keepalive_gate_done;
+    k->gate.q.reply = worker_mailbox(http_worker(k->r));
+    core_read_gate(k->api->core, &k->gate, READ_LINEAR, k->api->timeout_ms);
+    return 1;
+}
+
+static void keepalive_done(struct core_request *q)
+{
+    struct keepalive *k = CONTAINER_OF(q, struct keepalive, k.q);
+    if (q->code != 0) {
+        api_fail(k->r, q->code, &q->err);
+        return;
+    }
+    if (k->ttl_ms >= 0) {
+        keepalive_answer(k);
+    } else if (!keepalive_look_again(k)) {
+        http_respond_error(k->r, MU_E_NOT_FOUND, "the lease of %.*s has ended; register again",
+                           SLICE_FMT(instance_what(k->r, &k->name)));
+    }
+}
+
+static void keepalive_look(struct keepalive *k)
+{
+    struct instance_row row;
+    struct view *v = view_open(core_store(k->api->core));
+    int rc = view_instance(v, &k->name, &row);
+    view_close(v);
+    if (rc != 0 || row.meta.lease == 0) {
+        if (keepalive_look_again(k)) {
+            return;
+        }
+        http_respond_error(k->r, rc != 0 ? rc : MU_E_CONFLICT,
+                           rc != 0 ? "%.*s does not exist; register it"
+                                   : "%.*s has no lease to keep alive",
+                           SLICE_FMT(instance_what(k->r, &k->name)));
+        return;
+    }
+    k->id = row.meta.lease;
+    k->k = (struct core_keepalive){.q.done = keepalive_done,
+                                   .q.reply = worker_mailbox(http_worker(k->r)),
+                                   .n = 1,
+                                   .ids = &k->id,
+                                   .out_ttl_ms = &k->ttl_ms,
+                                   .out_remaining_ms = &k->remaining_ms};
+    core_keepalive(k->api->core, &k->k, k->api->timeout_ms);
+}
+
 void api_instance_keepalive(struct http_req *r, void *arg)
 {
     static const char *const known[] = {"namespace", "group", "cluster", NULL};
     struct keepalive *k = http_alloc(r, sizeof(*k));
-    struct instance_row row;
     memset(k, 0, sizeof(*k));
     k->r = r;
     k->api = api_of(arg);
-    if (api_known_query(r, known) != 0 || instance_name(r, &k->name) != 0) {
-        return;
+    if (api_known_query(r, known) == 0 && instance_name(r, &k->name) == 0) {
+        keepalive_look(k);
     }
-    struct view *v = view_open(core_store(k->api->core));
-    int rc = view_instance(v, &k->name, &row);
-    view_close(v);
-    if (rc != 0) {
-        http_respond_error(r, rc, "%.*s does not exist; register it",
-                           SLICE_FMT(instance_what(r, &k->name)));
-        return;
-    }
-    if (row.meta.lease == 0) {
-        http_respond_error(r, MU_E_CONFLICT, "%.*s has no lease to keep alive",
-                           SLICE_FMT(instance_what(r, &k->name)));
-        return;
-    }
-    k->id = row.meta.lease;
-    k->k.q.done = keepalive_done;
-    k->k.q.reply = worker_mailbox(http_worker(r));
-    k->k.n = 1;
-    k->k.ids = &k->id;
-    k->k.out_ttl_ms = &k->ttl_ms;
-    k->k.out_remaining_ms = &k->remaining_ms;
-    core_keepalive(k->api->core, &k->k, k->api->timeout_ms);
 }
 
 /* --- one service --- */

@@ -237,3 +237,14 @@ def test_long_poll_on_a_service(shared):
     assert r.status == 200 and names(r) == ["a", "b"]
     r = b.get(f"{BASE}/lp?wait=300ms", headers={"If-None-Match": r.etag})
     assert r.status == 304
+
+
+def test_keepalive_where_the_registration_is_not_known_yet(shared):
+    """A node that is a moment behind does not say that an instance is gone that was registered elsewhere."""
+    lead = shared.leader()
+    others = [x for x in shared.running() if x is not lead]
+    for i in range(150):
+        path = f"{BASE}/behind/instances/i{i}"
+        assert lead.put(path, {"address": "10.0.0.1", "ttl": "30s"}).status == 201
+        r = others[i % 2].post(path + "/keepalive")
+        assert r.status == 200, (i, r)
