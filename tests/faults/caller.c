@@ -26,6 +26,7 @@ struct caller {
     char in[IN_CAP]; /* read, not yet taken */
     size_t at, n;
     int is_chunked;
+    size_t length; /* of the body, as the head says */
     size_t chunk_left;
     char *out; /* body, or a line */
     size_t len, cap;
@@ -199,7 +200,7 @@ static int body_byte(struct caller *c)
     return x < 0 ? -2 : x;
 }
 
-static void take_header(struct caller *c, struct reply *r, size_t *length)
+static void take_header(struct caller *c, struct reply *r)
 {
     char *value = strchr(c->out, ':');
     if (value == NULL) {
@@ -208,7 +209,7 @@ static void take_header(struct caller *c, struct reply *r, size_t *length)
     *value++ = '\0';
     value += strspn(value, " ");
     if (strcasecmp(c->out, "Content-Length") == 0) {
-        *length = strtoul(value, NULL, 10);
+        c->length = strtoul(value, NULL, 10);
     } else if (strcasecmp(c->out, "Transfer-Encoding") == 0) {
         c->is_chunked = strcasecmp(value, "chunked") == 0;
     } else if (strcasecmp(c->out, "Muster-Revision") == 0) {
@@ -222,9 +223,9 @@ static void take_header(struct caller *c, struct reply *r, size_t *length)
     }
 }
 
-static int read_head(struct caller *c, struct reply *r, size_t *length)
+static int read_head(struct caller *c, struct reply *r)
 {
-    *length = 0;
+    c->length = 0;
     c->is_chunked = 0;
     c->chunk_left = 0;
     if (raw_line(c) != 0 || strncmp(c->out, "HTTP/1.1 ", 9) != 0) {
@@ -239,7 +240,7 @@ static int read_head(struct caller *c, struct reply *r, size_t *length)
             r->status = status;
             return 0;
         }
-        take_header(c, r, length);
+        take_header(c, r);
     }
 }
 
@@ -277,7 +278,7 @@ static void take_code(struct reply *r)
 
 /* 0: a request is on its way and the head of its answer was read. */
 static int ask(struct caller *c, const char *method, const char *path, const char *headers,
-               const char *body, struct reply *r, size_t *length)
+               const char *body, struct reply *r)
 {
     char head[2048];
     size_t body_len = body != NULL ? strlen(body) : 0;
@@ -295,17 +296,16 @@ static int ask(struct caller *c, const char *method, const char *path, const cha
     if (send_all(c, head, (size_t)n) != 0 || send_all(c, body, body_len) != 0) {
         return -1;
     }
-    return read_head(c, r, length);
+    return read_head(c, r);
 }
 
 struct reply caller_call(struct caller *c, const char *method, const char *path,
                          const char *headers, const char *body, int timeout_ms)
 {
     struct reply r = {.body = ""};
-    size_t length;
     c->ends_at = caller_now_ns() + (int64_t)timeout_ms * 1000000;
-    if (ask(c, method, path, headers, body, &r, &length) != 0 ||
-        (r.status != 204 && r.status != 304 && read_body(c, length) != 0)) {
+    if (ask(c, method, path, headers, body, &r) != 0 ||
+        (r.status != 204 && r.status != 304 && read_body(c, c->length) != 0)) {
         hang_up(c);
         r.status = 0;
         return r;
@@ -327,10 +327,9 @@ struct reply caller_call(struct caller *c, const char *method, const char *path,
 struct reply caller_stream(struct caller *c, const char *path, const char *headers, int timeout_ms)
 {
     struct reply r = {.body = ""};
-    size_t length;
     hang_up(c);
     c->ends_at = caller_now_ns() + (int64_t)timeout_ms * 1000000;
-    if (ask(c, "GET", path, headers, NULL, &r, &length) != 0) {
+    if (ask(c, "GET", path, headers, NULL, &r) != 0) {
         r.status = 0;
     }
     if (r.status != 200) {

@@ -48,18 +48,23 @@ static enum hist_out put(struct client *c, struct hist_op *o, const char *rule, 
     return o->out;
 }
 
-static enum hist_out swap(struct client *c, const char *key, uint64_t want, uint64_t want_rev,
-                          uint64_t value, uint64_t token, uint64_t *out_rev)
+/* What the key must hold (0: it is not there), and its revision. */
+struct held {
+    uint64_t value, rev;
+};
+
+static enum hist_out swap(struct client *c, const char *key, struct held want, uint64_t value,
+                          uint64_t token, uint64_t *out_rev)
 {
     char rule[64];
     struct hist_op o = load_begin(c, HIST_CAS, key);
     o.value = value;
-    o.want = want;
+    o.want = want.value;
     o.again = token;
-    if (want == 0) {
+    if (want.value == 0) {
         snprintf(rule, sizeof(rule), "If-None-Match: *\r\n");
     } else {
-        snprintf(rule, sizeof(rule), "If-Match: \"%" PRIu64 "\"\r\n", want_rev);
+        snprintf(rule, sizeof(rule), "If-Match: \"%" PRIu64 "\"\r\n", want.rev);
     }
     enum hist_out out = put(c, &o, rule, token);
     if (out_rev != NULL) {
@@ -105,7 +110,7 @@ void load_register(struct client *c)
             if (what < 78 && value != 0) {
                 erase(c, key, value, rev);
             } else {
-                swap(c, key, value, rev, load_unique(c), 0, NULL);
+                swap(c, key, (struct held){value, rev}, load_unique(c), 0, NULL);
             }
         }
         load_pause(c, (int)load_random(c, (uint64_t)c->load->pace_ms + 1));
@@ -215,7 +220,7 @@ static void guarded_write(struct client *c, const char *guard, uint64_t token)
     uint64_t rev = r.etag;
     load_record(c, &o);
     if (o.out <= HIST_FAIL && seen_token <= token) {
-        swap(c, guard, value, rev, load_unique(c), token, NULL);
+        swap(c, guard, (struct held){value, rev}, load_unique(c), token, NULL);
     }
 }
 
@@ -229,7 +234,7 @@ void load_lock(struct client *c)
         size_t which = (size_t)load_random(c, LOAD_LOCKS);
         snprintf(lock, sizeof(lock), "l%zu-%" PRIu64, which, load_epoch(c->load) / 2);
         snprintf(guard, sizeof(guard), "g%zu-%" PRIu64, which, load_epoch(c->load) / 2);
-        enum hist_out out = swap(c, lock, 0, 0, mine, 0, &rev);
+        enum hist_out out = swap(c, lock, (struct held){0, 0}, mine, 0, &rev);
         if (out == HIST_OK) {
             uint64_t hold = load_random(c, 10) == 0 ? 2 * LOCK_HOLD_MAX_MS : 30;
             load_pause(c,
