@@ -40,7 +40,10 @@
     X(NOT_LEADER, -43, 503, "not the leader")                                       \
     X(RANGE, -44, 400, "value out of range")                                        \
     X(NO_LEASE, -45, 404, "no such lease")                                          \
-    X(CLOSED, -46, 503, "closed")
+    X(CLOSED, -46, 503, "closed")                                                   \
+    X(NO_SESSION, -47, 404, "no such session")                                      \
+    X(DENIED, -48, 403, "permission denied")                                        \
+    X(UNAUTHORIZED, -49, 401, "who is asking is not known")
 /* clang-format on */
 
 enum mu_err {

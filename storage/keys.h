@@ -9,13 +9,18 @@
 #include "base/buf.h"
 
 enum key_space {
-    SPACE_USER = 'K',     /* reserved for raw user keys (etcd and Consul KV faces) */
     SPACE_CONFIG = 'C',   /* namespace, group, key */
-    SPACE_SERVICE = 'S',  /* namespace, group, service */
+    SPACE_SESSION = 'E',  /* session id: what may hold user keys locked */
+    SPACE_CHECK = 'H',    /* node, service id (empty: of the node itself), check id */
     SPACE_INSTANCE = 'I', /* namespace, group, service, cluster, id */
+    SPACE_USER = 'K',     /* raw user keys: any bytes, shared by the etcd and the Consul face */
+    SPACE_NODE = 'N',     /* node of the catalog */
+    SPACE_PLACE = 'P',    /* node, service id: where in the catalog an instance stands */
+    SPACE_RECORD = 'R',   /* kind, name: documents of a face (policies, queries, events, ...) */
+    SPACE_SERVICE = 'S',  /* namespace, group, service */
 };
 
-enum { KEY_NAME_MAX = 512, KEY_CONFIG_MAX = 4096, KEY_MAX = 6144 };
+enum { KEY_NAME_MAX = 512, KEY_CONFIG_MAX = 4096, KEY_USER_MAX = 4096, KEY_MAX = 6144 };
 
 struct config_name {
     struct slice ns, group, key;
@@ -27,6 +32,11 @@ struct service_name {
 
 struct instance_name {
     struct slice ns, group, service, cluster, id;
+};
+
+/* A check belongs to a node, and to one of its services unless service_id is empty. */
+struct check_name {
+    struct slice node, service_id, id;
 };
 
 /* A set of logical keys: exactly `key`, or every key that starts with it. */
@@ -51,3 +61,20 @@ void key_instance_prefix(struct buf *out,
 int key_parse_config(struct slice key, struct config_name *out);
 int key_parse_service(struct slice key, struct service_name *out);
 int key_parse_instance(struct slice key, struct instance_name *out);
+
+/* User keys are raw bytes: what follows the space byte, as it is. */
+void key_user(struct buf *out, struct slice key);
+void key_session(struct buf *out, struct slice id);
+void key_node(struct buf *out, struct slice node);
+void key_place(struct buf *out, struct slice node, struct slice service_id);
+void key_check(struct buf *out, const struct check_name *n);
+void key_record(struct buf *out, struct slice kind, struct slice name);
+/* All places of a node; all checks of a node (its own and those of its services); those of one
+ * service id, or of the node alone (service_id empty); all records of a kind. */
+void key_place_prefix(struct buf *out, struct slice node);
+void key_check_prefix(struct buf *out, struct slice node);
+void key_check_prefix_of(struct buf *out, struct slice node, struct slice service_id);
+void key_record_prefix(struct buf *out, struct slice kind);
+int key_parse_place(struct slice key, struct slice *out_node, struct slice *out_service_id);
+int key_parse_check(struct slice key, struct check_name *out);
+int key_parse_record(struct slice key, struct slice *out_kind, struct slice *out_name);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "storage/command/txn.h"
 #include "storage/keys.h"
 #include "storage/rows.h"
 
@@ -28,6 +29,7 @@ enum command_type {
     CMD_CLUSTER_RESTORE =
         14, /* new cluster id over an old one: applied while restoring, never proposed */
     /* cluster id, proposed once by the first leader */
+    CMD_TXN = 15, /* operations on user keys, sessions, the catalog and records: txn.h */
 };
 
 enum { COMMAND_STAMP_OFFSET = 4, COMMAND_LEASES_MAX = 1024, COMMAND_SIZE_MAX = 12 * 1024 * 1024 };
@@ -103,6 +105,12 @@ struct cmd_cluster_init {
     uint8_t cluster_id[16];
 };
 
+struct cmd_txn {
+    size_t n;             /* 1 to TXN_OPS_MAX */
+    const struct op *ops; /* to encode */
+    struct slice body;    /* decoded: n operations, checked, to be walked with op_decode */
+};
+
 struct command {
     enum command_type type;
     int has_request_id;
@@ -119,6 +127,7 @@ struct command {
         struct cmd_lease_steps lease_steps;
         struct cmd_compact compact;
         struct cmd_cluster_init cluster_init;
+        struct cmd_txn txn;
     } u;
 };
 
@@ -138,7 +147,9 @@ struct command_result {
     int64_t ttl_ms;
     int is_created;
     int is_changed;   /* 0: nothing changed (repeated registration) */
-    int is_duplicate; /* request id seen before: this is the first one's result */
+    int is_duplicate; /* request id seen before: this is the first one's result, without detail */
+    struct slice detail; /* CMD_TXN: txn_item_next. Not in the encoded form, not kept for request
+                            ids; borrowed until store_apply returns */
 };
 
 enum { COMMAND_RESULT_SIZE = 68 };

@@ -96,6 +96,9 @@ static void test_numbers_are_frozen(void **state)
         {-44, "RANGE"},
         {-45, "NO_LEASE"},
         {-46, "CLOSED"},
+        {-47, "NO_SESSION"},
+        {-48, "DENIED"},
+        {-49, "UNAUTHORIZED"},
     };
     for (size_t i = 0; i < N_ELEMENTS(frozen); i++) {
         assert_string_equal(err_name(frozen[i].code), frozen[i].name);

@@ -76,7 +76,7 @@ static void test_golden(void **state)
     config_row_encode(&b, &c);
     kit_golden("row_config_v1", buf_slice(&b));
     buf_clear(&b);
-    service_row_encode(&b, &(struct service_row){some_meta, 70000, 3});
+    service_row_encode(&b, &(struct service_row){some_meta, 70000, 3, 0});
     kit_golden("row_service_v1", buf_slice(&b));
     buf_clear(&b);
     struct instance_row i = some_instance(&tags, &metadata);
@@ -263,7 +263,7 @@ static void test_refuses_cut_longer_and_newer(void **state)
     struct config_row c = some_config();
     config_row_encode(&b, &c);
     expect_strict(&b, decode_config);
-    service_row_encode(&b, &(struct service_row){some_meta, 1, 1});
+    service_row_encode(&b, &(struct service_row){some_meta, 1, 1, 0});
     expect_strict(&b, decode_service);
     struct instance_row i = some_instance(&tags, &metadata);
     instance_row_encode(&b, &i);
