@@ -42,6 +42,7 @@ static uint32_t max_stream(const struct check *k)
 /* Operations of a stream stand in the file in the order in which they came. */
 static void one_stream(struct check *k, uint32_t stream, struct range *r)
 {
+    const struct hist_op *before = NULL; /* the event of this stream before */
     for (size_t i = 0; i < k->h->n; i++) {
         const struct hist_op *o = &k->h->ops[i];
         if (o->stream != stream) {
@@ -57,10 +58,10 @@ static void one_stream(struct check *k, uint32_t stream, struct range *r)
             }
             r->to = o->rev > r->to ? o->rev : r->to;
         } else if (o->kind == HIST_EVENT) {
-            const struct hist_op *before = i > 0 ? &k->h->ops[i - 1] : NULL;
-            int is_same = before != NULL && before->kind == HIST_EVENT &&
-                          before->stream == stream && before->rev == o->rev &&
-                          strcmp(before->key, o->key) != 0;
+            /* A revision may change several keys, as the end of a lease does. */
+            int is_same =
+                before != NULL && before->rev == o->rev && strcmp(before->key, o->key) != 0;
+            before = o;
             if (o->rev < r->to || (o->rev == r->to && !is_same)) {
                 check_found(k, "event twice",
                             "stream %" PRIu32 ": revision %" PRIu64
