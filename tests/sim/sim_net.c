@@ -124,6 +124,14 @@ static void op_conf_changed(void *arg)
     (void)arg;
 }
 
+static void op_base(void *arg, struct node_base *out)
+{
+    struct sim_node *n = arg;
+    *out = (struct node_base){
+        .index = n->state.index, .term = n->state.term, .conf_index = n->state.conf_index};
+    out->conf = slice_of(n->state.conf, n->state.conf_len);
+}
+
 static void op_fatal(void *arg, const char *why)
 {
     struct sim_node *n = arg;
@@ -137,6 +145,7 @@ const struct node_ops sim_ops = {
     .install = op_install,
     .conf_changed = op_conf_changed,
     .fatal = op_fatal,
+    .base = op_base,
 };
 
 static void deliver_snapshot(struct sim *s, struct sim_node *n, struct sim_message *m)
