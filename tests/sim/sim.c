@@ -577,6 +577,7 @@ static void run(struct sim *s)
             s->probe = node_last(leader(s)->node);
         }
     }
+    s->stats->virtual_ms += (uint64_t)s->now;
     check_end(s);
 }
 

@@ -25,7 +25,8 @@ struct sim_options {
 };
 
 struct sim_stats {
-    uint64_t elections, commits, crashes, messages, steps, installs, snapshots, changes, damages;
+    uint64_t elections, commits, crashes, messages, steps, installs, snapshots, changes, damages,
+        virtual_ms;
 };
 
 /* NULL when all held, else what was violated (valid until the next run). */

@@ -2,7 +2,8 @@
 /* sim [-n voters] [-f first seed] [-c count] [-t fault ms] [-g guards off, bits of enum node_guard]
  * [-S snapshots] [-F FIFO links]
  *     [-B figure-8 bias] [-V votes are lost] [-M members come and go] [-U against the rules] [-D
- * damaged logs] [-N taken for whole] [-x fail must be found] : prints a line for each violation;
+ * damaged logs] [-N taken for whole] [-x fail must be found] [-m stop after so many
+ * seconds] : prints a line for each violation;
  * exit 1 when one was found (with -x: none). */
 #include <getopt.h>
 #include <signal.h>
@@ -60,6 +61,7 @@ static void add(struct sim_stats *a, const struct sim_stats *b)
     a->snapshots += b->snapshots;
     a->changes += b->changes;
     a->damages += b->damages;
+    a->virtual_ms += b->virtual_ms;
 }
 
 static void run_here(const struct sim_options *o, struct outcome *out)
@@ -69,10 +71,11 @@ static void run_here(const struct sim_options *o, struct outcome *out)
     snprintf(out->why, sizeof(out->why), "%s", v != NULL ? v : "");
 }
 
-static int read_options(int argc, char **argv, struct sim_options *o, uint64_t *count)
+static int read_options(int argc, char **argv, struct sim_options *o, uint64_t *count,
+                        int64_t *max_ms)
 {
     int c, is_control = 0;
-    while ((c = getopt(argc, argv, "n:f:c:t:g:SFBVMUDNx")) != -1) {
+    while ((c = getopt(argc, argv, "n:f:c:t:g:m:SFBVMUDNx")) != -1) {
         switch (c) {
         case 'n':
             o->n = atoi(optarg);
@@ -82,6 +85,9 @@ static int read_options(int argc, char **argv, struct sim_options *o, uint64_t *
             break;
         case 'c':
             *count = strtoull(optarg, NULL, 0);
+            break;
+        case 'm':
+            *max_ms = strtoll(optarg, NULL, 10) * 1000;
             break;
         case 't':
             o->fault_ms = atoi(optarg);
@@ -126,14 +132,15 @@ static int read_options(int argc, char **argv, struct sim_options *o, uint64_t *
 int main(int argc, char **argv)
 {
     struct sim_options o = {.seed = 1, .n = 3, .fault_ms = 20000};
-    uint64_t count = 100, bad = 0;
-    int is_control = read_options(argc, argv, &o, &count);
+    uint64_t count = 100, bad = 0, i = 0;
+    int64_t max_ms = INT64_MAX;
+    int is_control = read_options(argc, argv, &o, &count, &max_ms);
     if (is_control < 0) {
         return 2;
     }
     struct sim_stats sum = {0};
     int64_t t0 = clock_mono_ms();
-    for (uint64_t i = 0; i < count; i++, o.seed++) {
+    for (; i < count && clock_mono_ms() - t0 < max_ms; i++, o.seed++) {
         struct outcome x = {0};
         if (is_control) {
             run_child(&o, &x);
@@ -147,12 +154,12 @@ int main(int argc, char **argv)
         }
     }
     printf(
-        "%llu of %llu seeds bad; %llu ms; elections %llu commits %llu crashes %llu messages %llu steps %llu snapshots %llu installs %llu changes %llu damages %llu\n",
-        (unsigned long long)bad, (unsigned long long)count,
-        (unsigned long long)(clock_mono_ms() - t0), (unsigned long long)sum.elections,
-        (unsigned long long)sum.commits, (unsigned long long)sum.crashes,
-        (unsigned long long)sum.messages, (unsigned long long)sum.steps,
-        (unsigned long long)sum.snapshots, (unsigned long long)sum.installs,
-        (unsigned long long)sum.changes, (unsigned long long)sum.damages);
+        "%llu of %llu seeds bad; %llu ms; elections %llu commits %llu crashes %llu messages %llu steps %llu snapshots %llu installs %llu changes %llu damages %llu virtual %llu s\n",
+        (unsigned long long)bad, (unsigned long long)i, (unsigned long long)(clock_mono_ms() - t0),
+        (unsigned long long)sum.elections, (unsigned long long)sum.commits,
+        (unsigned long long)sum.crashes, (unsigned long long)sum.messages,
+        (unsigned long long)sum.steps, (unsigned long long)sum.snapshots,
+        (unsigned long long)sum.installs, (unsigned long long)sum.changes,
+        (unsigned long long)sum.damages, (unsigned long long)sum.virtual_ms / 1000);
     return is_control ? bad == 0 : bad != 0;
 }

@@ -172,6 +172,8 @@ static void add_up(const struct sim_outcome *x)
     total.installs += x->installs;
     total.changes += x->changes;
     total.rejoins += x->rejoins;
+    total.virtual_us += x->virtual_us;
+    total.faults += (uint64_t)x->n_faults;
 }
 
 static void one(const struct arguments *a, uint64_t seed)
@@ -225,9 +227,9 @@ static void print_total(int64_t ms)
         N(events), N(turns), N(applied), N(writes_ok), N(writes_unknown), N(reads_ok), N(elections),
         N(crashes));
     printf(
-        "watched %llu compactions %llu keep-alives %llu leases ended %llu snapshots %llu installs %llu rejoins %llu changes %llu\n",
+        "watched %llu compactions %llu keep-alives %llu leases ended %llu snapshots %llu installs %llu rejoins %llu changes %llu faults %llu virtual %llu s\n",
         N(watched), N(compacted), N(keepalives_ok), N(leases_ended), N(snapshots), N(installs),
-        N(rejoins), N(changes));
+        N(rejoins), N(changes), N(faults), N(virtual_us) / 1000000);
 #undef N
 }
 

@@ -76,4 +76,5 @@ void world_run(const struct sim_options *o, struct sim_outcome *out)
     watchers_check();
     clients_check();
     out->trace = w.trace;
+    out->virtual_us = (uint64_t)w.now;
 }

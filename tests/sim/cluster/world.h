@@ -104,7 +104,8 @@ struct sim_outcome {
     char why[600];
     uint64_t trace;
     uint64_t events, turns, writes_ok, writes_unknown, reads_ok, applied, elections, crashes,
-        watched, compacted, leases_ended, keepalives_ok, snapshots, installs, changes, rejoins;
+        watched, compacted, leases_ended, keepalives_ok, snapshots, installs, changes, rejoins,
+        virtual_us, faults;
     int n_faults;
 };
 
