@@ -155,8 +155,9 @@ const struct node_ops replica_node_ops = {
 
 /* --- who they are --- */
 
-/* The log of one that joins begins with members of long ago; whoever leads now need not be one of
- * them. Until its own log names it, it believes what a leader told it. */
+/* The log of one that joins begins with members of long ago, and one whose log is damaged may know
+ * the first members only; whoever leads now need not be one of them. Until its own log names it, it
+ * believes what a leader told it. */
 static int is_newcomer(const struct replica *r)
 {
     return r->o.is_join && conf_find(node_conf(r->node), r->self) < 0;
@@ -269,7 +270,7 @@ static int is_allowed(void *arg, mu_node_id id, const char *name)
     int self = conf_find(c, r->self);
     (void)name;
     /* One that does not vote yet may not have heard of the newest members either. */
-    return conf_find(current_conf(r), id) >= 0 ||
+    return conf_find(current_conf(r), id) >= 0 || r->is_damaged ||
            (r->o.is_join && (self < 0 || !c->members[self].is_voter));
 }
 
@@ -284,7 +285,7 @@ static void cluster_id(void *arg, uint8_t out[16])
 
 static void take_members(struct replica *r, const struct message *m)
 {
-    if (!r->is_damaged && (node_conf(r->node)->n == 0 || is_newcomer(r)) &&
+    if ((r->is_damaged || node_conf(r->node)->n == 0 || is_newcomer(r)) &&
         conf_decode(m->members.conf, &r->hello) == 0) {
         peers_refresh(r);
     }
@@ -345,11 +346,12 @@ static void receive(struct replica *r, mu_node_id from, const struct message *m)
     }
 }
 
-/* A damaged node takes no part: it only takes the snapshot that heals it. */
+/* A damaged node takes no part: it only takes the snapshot that heals it, and hears who could send
+ * it. */
 static int is_for_damaged(uint8_t type)
 {
     return type == MESSAGE_SNAPSHOT_BEGIN || type == MESSAGE_SNAPSHOT_CHUNK ||
-           type == MESSAGE_SERVER;
+           type == MESSAGE_MEMBERS || type == MESSAGE_SERVER;
 }
 
 static void on_frame(void *arg, mu_node_id from, uint8_t type, struct slice body)
