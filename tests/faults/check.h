@@ -26,6 +26,7 @@ int check_is_write(const struct hist_op *o);
 /* tests/faults/check_order.c */
 void check_registers(struct check *k); /* each key is linearizable */
 void check_order(struct check *k);     /* revisions rise with real time, over all keys */
+void check_stale(struct check *k);     /* stale answers say so */
 void check_nowhere(struct check *k);   /* what was seen had been written */
 void check_lists(struct check *k);
 void check_repeats(struct check *k);

@@ -116,9 +116,28 @@ static void one_call(struct check *k, const struct hist_op *o, const struct hist
                     hist_kind_names[o->kind], o->key, o->rev, o->on,
                     (double)(o->call_ns - newest->return_ns) / 1e6, newest->rev, newest->key);
     }
-    if (is_read && o->version != 0 && o->kind != HIST_SEEN) {
-        check_found(k, "order", "a read of %s that asked for no stale answer says that it is one",
-                    o->key);
+}
+
+static int moment_rev(const void *a, const void *b)
+{
+    const struct moment *x = a, *y = b;
+    return (x->op->rev > y->op->rev) - (x->op->rev < y->op->rev);
+}
+
+/* Each command that changes something makes a revision of its own. */
+static void revisions_shared(struct check *k, struct moment *m, size_t n)
+{
+    const struct hist_op *last = NULL;
+    qsort(m, n, sizeof(*m), moment_rev);
+    for (size_t i = 0; i < n; i++) {
+        if (m[i].is_return || !check_is_write(m[i].op)) {
+            continue;
+        }
+        if (last != NULL && last->rev == m[i].op->rev) {
+            check_found(k, "order", "revision %" PRIu64 " was given to writes of %s and %s",
+                        last->rev, last->key, m[i].op->key);
+        }
+        last = m[i].op;
     }
 }
 
@@ -134,6 +153,7 @@ void check_order(struct check *k)
             m[n++] = (struct moment){o->return_ns, 1, o};
         }
     }
+    revisions_shared(k, m, n);
     qsort(m, n, sizeof(*m), moment_order);
     for (size_t i = 0; i < n; i++) {
         if (!m[i].is_return) {
@@ -144,6 +164,26 @@ void check_order(struct check *k)
     }
     check_count(k, "order", n / 2);
     mem_free(m);
+}
+
+/* A stale answer says that it is one, and no other does. */
+void check_stale(struct check *k)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < k->h->n; i++) {
+        const struct hist_op *o = &k->h->ops[i];
+        int is_stale = o->kind == HIST_STALE;
+        if (o->out > HIST_FAIL || (!is_stale && o->kind != HIST_READ && o->kind != HIST_LIST)) {
+            continue;
+        }
+        n++;
+        if (is_stale != (o->version != 0)) {
+            check_found(k, "stale",
+                        "a read of %s that asked for %s stale answer says that it is %s", o->key,
+                        is_stale ? "a" : "no", is_stale ? "none" : "one");
+        }
+    }
+    check_count(k, "stale marks", n);
 }
 
 /* --- values from nowhere --- */
@@ -316,6 +356,12 @@ void check_repeats(struct check *k)
     check_count(k, "repeats", n);
 }
 
+static int by_token(const void *a, const void *b)
+{
+    const struct hist_op *const *x = a, *const *y = b;
+    return ((*x)->again > (*y)->again) - ((*x)->again < (*y)->again);
+}
+
 static int by_key_and_rev(const void *a, const void *b)
 {
     const struct hist_op *const *x = a, *const *y = b;
@@ -331,6 +377,14 @@ void check_fence(struct check *k)
         const struct hist_op *o = &k->h->ops[i];
         if (o->kind == HIST_CAS && o->out == HIST_OK && o->again != 0) {
             writes[n++] = o;
+        }
+    }
+    qsort(writes, n, sizeof(const struct hist_op *), by_token);
+    for (size_t i = 1; i < n; i++) {
+        if (writes[i]->again == writes[i - 1]->again &&
+            writes[i]->process != writes[i - 1]->process) {
+            check_found(k, "token", "%" PRIu64 " was given to clients %" PRIu32 " and %" PRIu32,
+                        writes[i]->again, writes[i - 1]->process, writes[i]->process);
         }
     }
     qsort(writes, n, sizeof(const struct hist_op *), by_key_and_rev);
