@@ -81,8 +81,50 @@ void key_instance_prefix(struct buf *out, const struct service_name *n)
     buf_append_byte(out, 0);
 }
 
-/* Exactly n fields after the space byte, none empty. */
-static int split(struct slice key, enum key_space space, struct slice *out, size_t n)
+void key_node(struct buf *out, struct slice node)
+{
+    put_key(out, SPACE_NODE, &node, 1);
+}
+
+void key_place(struct buf *out, struct slice node, struct slice service_id)
+{
+    put_key(out, SPACE_PLACE, (const struct slice[]){node, service_id}, 2);
+}
+
+void key_check(struct buf *out, const struct check_name *n)
+{
+    put_key(out, SPACE_CHECK, (const struct slice[]){n->node, n->service_id, n->id}, 3);
+}
+
+static void put_node_prefix(struct buf *out, enum key_space space, struct slice node)
+{
+    buf_append_byte(out, (uint8_t)space);
+    if (node.len != 0) {
+        buf_append_slice(out, node);
+        buf_append_byte(out, 0);
+    }
+}
+
+void key_place_prefix(struct buf *out, struct slice node)
+{
+    put_node_prefix(out, SPACE_PLACE, node);
+}
+
+void key_check_prefix(struct buf *out, struct slice node)
+{
+    put_node_prefix(out, SPACE_CHECK, node);
+}
+
+void key_check_prefix_of(struct buf *out, struct slice node, struct slice service_id)
+{
+    put_node_prefix(out, SPACE_CHECK, node);
+    buf_append_slice(out, service_id);
+    buf_append_byte(out, 0);
+}
+
+/* Exactly n fields after the space byte, none empty but the one with number may_be_empty. */
+static int split_with(struct slice key, enum key_space space, struct slice *out, size_t n,
+                      size_t may_be_empty)
 {
     if (key.len < 1 || key.p[0] != (uint8_t)space) {
         return MU_E_FORMAT;
@@ -96,7 +138,7 @@ static int split(struct slice key, enum key_space space, struct slice *out, size
             return MU_E_FORMAT;
         }
         size_t len = is_last ? left : (size_t)(end - p);
-        if (len == 0) {
+        if (len == 0 && i != may_be_empty) {
             return MU_E_FORMAT;
         }
         out[i] = slice_of(p, len);
@@ -106,6 +148,11 @@ static int split(struct slice key, enum key_space space, struct slice *out, size
         }
     }
     return 0;
+}
+
+static int split(struct slice key, enum key_space space, struct slice *out, size_t n)
+{
+    return split_with(key, space, out, n, SIZE_MAX);
 }
 
 int key_parse_config(struct slice key, struct config_name *out)
@@ -134,6 +181,32 @@ int key_parse_instance(struct slice key, struct instance_name *out)
     int rc = split(key, SPACE_INSTANCE, f, N_ELEMENTS(f));
     if (rc == 0) {
         *out = (struct instance_name){f[0], f[1], f[2], f[3], f[4]};
+    }
+    return rc;
+}
+
+int key_parse_node(struct slice key, struct slice *out_node)
+{
+    return split(key, SPACE_NODE, out_node, 1);
+}
+
+int key_parse_place(struct slice key, struct slice *out_node, struct slice *out_service_id)
+{
+    struct slice f[2];
+    int rc = split(key, SPACE_PLACE, f, N_ELEMENTS(f));
+    if (rc == 0) {
+        *out_node = f[0];
+        *out_service_id = f[1];
+    }
+    return rc;
+}
+
+int key_parse_check(struct slice key, struct check_name *out)
+{
+    struct slice f[3];
+    int rc = split_with(key, SPACE_CHECK, f, N_ELEMENTS(f), 1);
+    if (rc == 0) {
+        *out = (struct check_name){f[0], f[1], f[2]};
     }
     return rc;
 }

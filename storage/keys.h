@@ -69,12 +69,14 @@ void key_node(struct buf *out, struct slice node);
 void key_place(struct buf *out, struct slice node, struct slice service_id);
 void key_check(struct buf *out, const struct check_name *n);
 void key_record(struct buf *out, struct slice kind, struct slice name);
-/* All places of a node; all checks of a node (its own and those of its services); those of one
- * service id, or of the node alone (service_id empty); all records of a kind. */
+/* All places of a node; all checks of a node (its own and those of its services; node empty: of all
+ * nodes); those of one service id, or of the node alone (service_id empty); all records of a kind.
+ */
 void key_place_prefix(struct buf *out, struct slice node);
 void key_check_prefix(struct buf *out, struct slice node);
 void key_check_prefix_of(struct buf *out, struct slice node, struct slice service_id);
 void key_record_prefix(struct buf *out, struct slice kind);
+int key_parse_node(struct slice key, struct slice *out_node);
 int key_parse_place(struct slice key, struct slice *out_node, struct slice *out_service_id);
 int key_parse_check(struct slice key, struct check_name *out);
 int key_parse_record(struct slice key, struct slice *out_kind, struct slice *out_name);

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "storage/rows.h"
+#include "storage/rows_impl.h"
 
 #include <math.h>
 
-#include "base/err.h"
-#include "base/wire.h"
 #include "storage/command/command.h"
 
-enum { ROW_VERSION = 1, ROW_DELETED = 1, TEXT_MAX = 64 * 1024 };
+enum { ROW_VERSION = 2, ROW_DELETED = 1 };
 enum { INST_ENABLED = 1, INST_HEALTHY = 2, INST_OWNS_LEASE = 4, INST_FLAGS = 7 };
 enum { LEASE_OVERDUE_FLAG = 1, LEASE_OWNED = 2, LEASE_FLAGS = 3 };
 
@@ -51,7 +49,7 @@ int row_meta_decode(struct slice s, struct row_meta *out)
     return 0;
 }
 
-static int begin_decode(struct slice s, struct row_meta *out, struct wire_reader *r)
+int row_begin_decode(struct slice s, struct row_meta *out, struct wire_reader *r)
 {
     int rc = row_meta_decode(s, out);
     if (rc == 0) {
@@ -76,16 +74,16 @@ static int decode_config(struct slice s, size_t row_len, int is_whole, struct co
 {
     struct config_row r;
     struct wire_reader w;
-    int rc = begin_decode(s, &r.meta, &w);
+    int rc = row_begin_decode(s, &r.meta, &w);
     if (rc != 0) {
         return rc;
     }
     struct slice digest = wire_raw(&w, sizeof(r.digest));
-    r.content_type = wire_bytes(&w, TEXT_MAX);
-    r.description = wire_bytes(&w, TEXT_MAX);
-    r.tags = wire_bytes(&w, TEXT_MAX);
-    r.author = wire_bytes(&w, TEXT_MAX);
-    r.comment = wire_bytes(&w, TEXT_MAX);
+    r.content_type = wire_bytes(&w, ROW_TEXT_MAX);
+    r.description = wire_bytes(&w, ROW_TEXT_MAX);
+    r.tags = wire_bytes(&w, ROW_TEXT_MAX);
+    r.author = wire_bytes(&w, ROW_TEXT_MAX);
+    r.comment = wire_bytes(&w, ROW_TEXT_MAX);
     if (is_whole) {
         r.content = wire_bytes(&w, COMMAND_SIZE_MAX);
         rc = wire_read_end(&w);
@@ -115,18 +113,20 @@ void service_row_encode(struct buf *out, const struct service_row *r)
     row_meta_encode(out, &r->meta);
     wire_put_u32(out, r->n_instances);
     wire_put_u32(out, r->n_healthy);
+    wire_put_u64(out, r->def_rev);
 }
 
 int service_row_decode(struct slice s, struct service_row *out)
 {
     struct service_row r;
     struct wire_reader w;
-    int rc = begin_decode(s, &r.meta, &w);
+    int rc = row_begin_decode(s, &r.meta, &w);
     if (rc != 0) {
         return rc;
     }
     r.n_instances = wire_u32(&w);
     r.n_healthy = wire_u32(&w);
+    r.def_rev = wire_u64(&w);
     rc = wire_read_end(&w);
     if (rc == 0) {
         *out = r;
@@ -155,10 +155,12 @@ void instance_body_encode(struct buf *out, const struct instance_row *r)
     wire_put_bytes(out, r->tags);
     wire_put_bytes(out, r->metadata);
     wire_put_bytes(out, r->output);
+    wire_put_bytes(out, r->node);
+    wire_put_bytes(out, r->service_id);
+    wire_put_bytes(out, r->extra);
 }
 
-/* u16 count, then count * per strings, and nothing else. An empty list may be no bytes at all. */
-static int list_is_sound(struct slice s, unsigned per)
+int row_list_is_sound(struct slice s, unsigned per)
 {
     if (s.len == 0) {
         return 1;
@@ -167,7 +169,7 @@ static int list_is_sound(struct slice s, unsigned per)
     wire_read_init(&w, s);
     unsigned n = wire_u16(&w) * per;
     for (unsigned i = 0; i < n && !w.failed; i++) {
-        (void)wire_bytes(&w, TEXT_MAX);
+        (void)wire_bytes(&w, ROW_TEXT_MAX);
     }
     return wire_read_end(&w) == 0;
 }
@@ -185,19 +187,22 @@ void instance_body_decode(struct wire_reader *w, struct instance_row *out)
     out->check.timeout_ms = (int64_t)wire_u64(w);
     out->check.failures = wire_u32(w);
     out->check.successes = wire_u32(w);
-    out->address = wire_bytes(w, TEXT_MAX);
-    out->check.target = wire_bytes(w, TEXT_MAX);
-    out->check.method = wire_bytes(w, TEXT_MAX);
+    out->address = wire_bytes(w, ROW_TEXT_MAX);
+    out->check.target = wire_bytes(w, ROW_TEXT_MAX);
+    out->check.method = wire_bytes(w, ROW_TEXT_MAX);
     out->tags = wire_bytes(w, INSTANCE_LIST_MAX);
     out->metadata = wire_bytes(w, INSTANCE_LIST_MAX);
     out->output = wire_bytes(w, INSTANCE_OUTPUT_MAX);
+    out->node = wire_bytes(w, KEY_NAME_MAX);
+    out->service_id = wire_bytes(w, KEY_NAME_MAX);
+    out->extra = wire_bytes(w, INSTANCE_LIST_MAX);
     out->is_enabled = (flags & INST_ENABLED) != 0;
     out->is_healthy = (flags & INST_HEALTHY) != 0;
     out->owns_lease = (flags & INST_OWNS_LEASE) != 0;
     out->check.type = type < CHECK_TYPE_N ? (enum check_type)type : CHECK_NONE;
     int is_bad = (flags & ~(unsigned)INST_FLAGS) != 0 || !isfinite(out->weight) ||
                  type >= CHECK_TYPE_N || out->ttl_ms < 0 || out->remove_after_ms < REMOVE_NEVER ||
-                 !list_is_sound(out->tags, 1) || !list_is_sound(out->metadata, 2);
+                 !row_list_is_sound(out->tags, 1) || !row_list_is_sound(out->metadata, 2);
     if (is_bad) {
         w->failed = 1;
     }
@@ -206,6 +211,11 @@ void instance_body_decode(struct wire_reader *w, struct instance_row *out)
 void instance_row_encode(struct buf *out, const struct instance_row *r)
 {
     row_meta_encode(out, &r->meta);
+    wire_put_u64(out, r->def_rev);
+    wire_put_u32(out, r->n_checks);
+    wire_put_u32(out, r->n_warning);
+    wire_put_u32(out, r->n_critical);
+    wire_put_u32(out, r->n_node_critical);
     instance_body_encode(out, r);
 }
 
@@ -213,12 +223,20 @@ int instance_row_decode(struct slice s, struct instance_row *out)
 {
     struct instance_row r;
     struct wire_reader w;
-    int rc = begin_decode(s, &r.meta, &w);
+    int rc = row_begin_decode(s, &r.meta, &w);
     if (rc != 0) {
         return rc;
     }
+    r.def_rev = wire_u64(&w);
+    r.n_checks = wire_u32(&w);
+    r.n_warning = wire_u32(&w);
+    r.n_critical = wire_u32(&w);
+    r.n_node_critical = wire_u32(&w);
     instance_body_decode(&w, &r);
     rc = wire_read_end(&w);
+    if (rc == 0 && (r.node.len == 0) != (r.service_id.len == 0)) {
+        rc = MU_E_FORMAT;
+    }
     if (rc == 0) {
         *out = r;
     }
@@ -237,7 +255,7 @@ static int list_next(struct pair_iter *it, struct slice *out)
 {
     struct wire_reader w;
     wire_read_init(&w, it->rest);
-    struct slice s = wire_bytes(&w, TEXT_MAX);
+    struct slice s = wire_bytes(&w, ROW_TEXT_MAX);
     if (w.failed) {
         it->left = 0;
         return 0;

@@ -203,10 +203,15 @@ void check_row_encode(struct buf *out, const struct check_row *r);
 int check_row_decode(struct slice s, struct check_row *out);
 void record_row_encode(struct buf *out, const struct record_row *r);
 int record_row_decode(struct slice s, struct record_row *out);
-/* An instance without its meta, as commands carry it. Decoding reports by r->failed. */
+/* An instance, a node, a check without what apply counts, as commands carry it. Decoding reports by
+ * r->failed. */
 struct wire_reader;
 void instance_body_encode(struct buf *out, const struct instance_row *r);
 void instance_body_decode(struct wire_reader *r, struct instance_row *out);
+void node_body_encode(struct buf *out, const struct node_row *r);
+void node_body_decode(struct wire_reader *r, struct node_row *out);
+void check_body_encode(struct buf *out, const struct check_row *r);
+void check_body_decode(struct wire_reader *r, struct check_row *out);
 
 /* Lists inside rows: build with wire_put_u16(count), then wire_put_bytes for each string; read with
  * an iterator. */

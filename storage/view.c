@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "storage/view.h"
+#include "storage/view_impl.h"
 
 #include "base/mem.h"
 #include "base/wire.h"
@@ -104,12 +104,10 @@ mu_rev view_compacted(const struct view *v, uint8_t space)
 
 /* ---- one row ---- */
 
-/* Broken stored bytes are our own damage, whatever the decoder calls them. */
-static int stored(int rc)
+int view_stored(int rc)
 {
     return rc == MU_E_FORMAT ? MU_E_CORRUPT : rc;
 }
-
 static int newest_row(struct view *v, struct slice key, struct event *out)
 {
     struct slice value;
@@ -134,7 +132,7 @@ static int find_row(struct view *v, struct slice key, mu_rev rev, struct event *
     }
     int rc = newest_row(v, key, &ev);
     while (rc == 0) {
-        rc = stored(row_meta_decode(ev.head, &m));
+        rc = view_stored(row_meta_decode(ev.head, &m));
         if (rc == 0 && (rev == 0 || m.mod_rev <= rev)) {
             *out = ev;
             return m.is_deleted ? MU_E_NOT_FOUND : 0;
@@ -171,7 +169,7 @@ int view_config(struct view *v, const struct config_name *n, mu_rev rev, struct 
     buf_clear(&v->key);
     key_config(&v->key, n);
     int rc = point_read(v, rev, &row);
-    return rc != 0 ? rc : stored(config_row_decode(row, out));
+    return rc != 0 ? rc : view_stored(config_row_decode(row, out));
 }
 
 int view_config_head(struct view *v, const struct config_name *n, mu_rev rev,
@@ -186,7 +184,7 @@ int view_config_head(struct view *v, const struct config_name *n, mu_rev rev,
         return rc;
     }
     rc = keep_row(v, &ev, &row);
-    return rc != 0 ? rc : stored(config_row_decode(row, out));
+    return rc != 0 ? rc : view_stored(config_row_decode(row, out));
 }
 
 int view_service(struct view *v, const struct service_name *n, struct service_row *out)
@@ -195,7 +193,7 @@ int view_service(struct view *v, const struct service_name *n, struct service_ro
     buf_clear(&v->key);
     key_service(&v->key, n);
     int rc = point_read(v, 0, &row);
-    return rc != 0 ? rc : stored(service_row_decode(row, out));
+    return rc != 0 ? rc : view_stored(service_row_decode(row, out));
 }
 
 int view_instance(struct view *v, const struct instance_name *n, struct instance_row *out)
@@ -204,7 +202,7 @@ int view_instance(struct view *v, const struct instance_name *n, struct instance
     buf_clear(&v->key);
     key_instance(&v->key, n);
     int rc = point_read(v, 0, &row);
-    return rc != 0 ? rc : stored(instance_row_decode(row, out));
+    return rc != 0 ? rc : view_stored(instance_row_decode(row, out));
 }
 
 /* A config for a callback: without its content when that would have to be put together. */
@@ -216,7 +214,7 @@ static int config_for_callback(struct view *v, const struct event *ev, struct bu
         return 0;
     }
     int rc = event_row(v->txn, ev, mem, &row);
-    return rc != 0 ? rc : stored(config_row_decode(row, out));
+    return rc != 0 ? rc : view_stored(config_row_decode(row, out));
 }
 
 int view_config_history(struct view *v, const struct config_name *n, mu_rev before,
@@ -243,7 +241,46 @@ int view_config_history(struct view *v, const struct config_name *n, mu_rev befo
     return stop != 0 ? stop : rc == MU_E_NOT_FOUND ? 0 : rc;
 }
 
+int view_row(struct view *v, struct slice key, struct slice *out)
+{
+    struct event ev;
+    int rc = find_row(v, key, 0, &ev);
+    return rc != 0 ? rc : keep_row(v, &ev, out);
+}
+
 /* ---- many rows ---- */
+
+/* Where a row lies that must be put together, until the next one. */
+static int give_row(struct view *v, struct slice key, struct slice value, struct buf *mem,
+                    view_row_fn fn, void *arg)
+{
+    struct event ev;
+    struct slice row;
+    int rc = event_resolve(v->txn, value, &ev);
+    rc = rc != 0 ? rc : event_row(v->txn, &ev, mem, &row);
+    return rc != 0 ? rc : fn(arg, key, row);
+}
+
+int view_rows(struct view *v, struct slice prefix, struct slice start, view_row_fn fn, void *arg)
+{
+    struct longkey_cur c;
+    struct slice key, value;
+    struct buf mem;
+    int stop = 0;
+    buf_init(&mem);
+    longkey_cur_open(&c, v->txn);
+    int rc = longkey_cur_seek(&c, start.len != 0 ? start : prefix, &key, &value);
+    while (rc == 0 && slice_has_prefix(key, prefix)) {
+        stop = give_row(v, key, value, &mem, fn, arg);
+        if (stop != 0) {
+            break;
+        }
+        rc = longkey_cur_next(&c, &key, &value);
+    }
+    longkey_cur_close(&c);
+    buf_fini(&mem);
+    return stop != 0 ? stop : rc == MU_E_NOT_FOUND ? 0 : rc;
+}
 
 /* Live rows under a prefix, in key order. `mem` is for a row that must be put together, until the
  * next one. */
@@ -265,7 +302,7 @@ static int give_live(struct scan *s, struct slice key, struct slice value, row_f
     struct event ev;
     struct row_meta m;
     int rc = event_resolve(s->view->txn, value, &ev);
-    rc = rc != 0 ? rc : stored(row_meta_decode(ev.head, &m));
+    rc = rc != 0 ? rc : view_stored(row_meta_decode(ev.head, &m));
     return rc != 0 || m.is_deleted ? rc : fn(s, key, &ev);
 }
 
@@ -299,7 +336,7 @@ static int on_config(struct scan *s, struct slice key, const struct event *ev)
 {
     struct config_name n;
     struct config_row r;
-    int rc = stored(key_parse_config(key, &n));
+    int rc = view_stored(key_parse_config(key, &n));
     if (rc != 0 || !slice_has_prefix(n.key, s->name_prefix)) {
         return rc;
     }
@@ -321,11 +358,11 @@ static int on_service(struct scan *s, struct slice key, const struct event *ev)
 {
     struct service_name n;
     struct service_row r;
-    int rc = stored(key_parse_service(key, &n));
+    int rc = view_stored(key_parse_service(key, &n));
     if (rc != 0 || !slice_has_prefix(n.service, s->name_prefix)) {
         return rc;
     }
-    rc = stored(service_row_decode(ev->head, &r));
+    rc = view_stored(service_row_decode(ev->head, &r));
     return rc != 0 ? rc : s->fn.service(s->arg, &n, &r);
 }
 
@@ -344,9 +381,9 @@ static int on_instance(struct scan *s, struct slice key, const struct event *ev)
     struct instance_name n;
     struct instance_row r;
     struct slice row;
-    int rc = stored(key_parse_instance(key, &n));
+    int rc = view_stored(key_parse_instance(key, &n));
     rc = rc != 0 ? rc : event_row(s->view->txn, ev, &s->mem, &row);
-    rc = rc != 0 ? rc : stored(instance_row_decode(row, &r));
+    rc = rc != 0 ? rc : view_stored(instance_row_decode(row, &r));
     return rc != 0 ? rc : s->fn.instance(s->arg, &n, &r);
 }
 
@@ -392,7 +429,7 @@ static int give_change(struct change_scan *s, const struct event *ev)
         return 0;
     }
     int rc = event_row(s->view->txn, ev, &s->mem, &row);
-    rc = rc != 0 ? rc : stored(row_meta_decode(row, &m));
+    rc = rc != 0 ? rc : view_stored(row_meta_decode(row, &m));
     return rc != 0 ? rc : s->fn(s->arg, ev->rev, ev->sub, ev->key, row, m.is_deleted);
 }
 
@@ -460,7 +497,7 @@ int view_lease(struct view *v, mu_lease_id id, struct lease_row *out)
     uint8_t key[8];
     struct slice value;
     int rc = db_get(v->txn, DB_LEASES, put_id(key, id), &value);
-    return rc != 0 ? rc : stored(lease_row_decode(value, out));
+    return rc != 0 ? rc : view_stored(lease_row_decode(value, out));
 }
 
 int view_leases(struct view *v, store_lease_fn fn, void *arg)
@@ -470,7 +507,7 @@ int view_leases(struct view *v, store_lease_fn fn, void *arg)
     struct db_cur *c = db_cur_open(v->txn, DB_LEASES);
     int rc = db_cur_seek(c, slice_of(NULL, 0), &k, &value);
     while (rc == 0) {
-        rc = stored(lease_row_decode(value, &row));
+        rc = view_stored(lease_row_decode(value, &row));
         rc = rc != 0 ? rc : fn(arg, &row);
         if (rc != 0) {
             db_cur_close(c);

@@ -60,11 +60,39 @@ static void check_lease(struct slice s, struct buf *again)
     }
 }
 
+static void check_node(struct slice s, struct buf *again)
+{
+    struct node_row r;
+    if (node_row_decode(s, &r) == 0) {
+        node_row_encode(again, &r);
+        MU_INVARIANT(slice_eq(s, buf_slice(again)));
+    }
+}
+
+static void check_place(struct slice s, struct buf *again)
+{
+    struct place_row r;
+    if (place_row_decode(s, &r) == 0) {
+        place_row_encode(again, &r);
+        MU_INVARIANT(slice_eq(s, buf_slice(again)));
+    }
+}
+
+static void check_check(struct slice s, struct buf *again)
+{
+    struct check_row r;
+    if (check_row_decode(s, &r) == 0) {
+        check_row_encode(again, &r);
+        MU_INVARIANT(slice_eq(s, buf_slice(again)));
+    }
+}
+
 static void check_event(struct slice s, struct buf *again)
 {
     static const uint8_t at[EVENT_KEY_SIZE];
     struct event ev;
-    struct slice key;
+    struct slice key, node, service_id;
+    struct check_name check;
     struct config_name config;
     struct service_name service;
     struct instance_name instance;
@@ -80,6 +108,9 @@ static void check_event(struct slice s, struct buf *again)
         (void)key_parse_config(key, &config);
         (void)key_parse_service(key, &service);
         (void)key_parse_instance(key, &instance);
+        (void)key_parse_node(key, &node);
+        (void)key_parse_place(key, &node, &service_id);
+        (void)key_parse_check(key, &check);
     }
 }
 
@@ -88,7 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static void (*const checks[])(struct slice, struct buf *) = {
-        check_config, check_service, check_instance, check_lease, check_event};
+        check_config, check_service, check_instance, check_lease,
+        check_event,  check_node,    check_place,    check_check};
     struct buf again;
     if (len == 0) {
         return 0;

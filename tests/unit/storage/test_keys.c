@@ -20,6 +20,14 @@ static void test_layout(void **state)
     EXPECT(&b, "Sns\0g\0web");
     key_instance(&b, &(struct instance_name){LIT("ns"), LIT("g"), LIT("web"), LIT("c"), LIT("i")});
     EXPECT(&b, "Ins\0g\0web\0c\0i");
+    key_node(&b, LIT("n1"));
+    EXPECT(&b, "Nn1");
+    key_place(&b, LIT("n1"), LIT("web-1"));
+    EXPECT(&b, "Pn1\0web-1");
+    key_check(&b, &(struct check_name){LIT("n1"), LIT("web-1"), LIT("c")});
+    EXPECT(&b, "Hn1\0web-1\0c");
+    key_check(&b, &(struct check_name){LIT("n1"), LIT(""), LIT("serfHealth")});
+    EXPECT(&b, "Hn1\0\0serfHealth");
     buf_fini(&b);
 }
 
@@ -41,6 +49,18 @@ static void test_prefixes_stop_at_the_empty_field(void **state)
     EXPECT(&b, "Sns\0g\0we");
     key_instance_prefix(&b, &(struct service_name){LIT("ns"), LIT("g"), LIT("web")});
     EXPECT(&b, "Ins\0g\0web\0");
+    key_place_prefix(&b, LIT("n1"));
+    EXPECT(&b, "Pn1\0");
+    key_place_prefix(&b, none);
+    EXPECT(&b, "P");
+    key_check_prefix(&b, LIT("n1"));
+    EXPECT(&b, "Hn1\0");
+    key_check_prefix(&b, none);
+    EXPECT(&b, "H");
+    key_check_prefix_of(&b, LIT("n1"), LIT("web-1"));
+    EXPECT(&b, "Hn1\0web-1\0");
+    key_check_prefix_of(&b, LIT("n1"), none);
+    EXPECT(&b, "Hn1\0\0");
     buf_fini(&b);
 }
 
@@ -108,6 +128,38 @@ static void test_order_is_that_of_the_fields(void **state)
     buf_fini(&y);
 }
 
+static void test_catalog_keys_parse_back(void **state)
+{
+    struct buf b;
+    struct slice node, id;
+    struct check_name c;
+    (void)state;
+    buf_init(&b);
+    key_node(&b, LIT("n1"));
+    assert_int_equal(0, key_parse_node(buf_slice(&b), &node));
+    assert_true(slice_eq(node, LIT("n1")));
+    assert_int_equal(MU_E_FORMAT, key_parse_place(buf_slice(&b), &node, &id));
+    buf_clear(&b);
+    key_place(&b, LIT("n1"), LIT("web-1"));
+    assert_int_equal(0, key_parse_place(buf_slice(&b), &node, &id));
+    assert_true(slice_eq(node, LIT("n1")) && slice_eq(id, LIT("web-1")));
+    assert_int_equal(MU_E_FORMAT, key_parse_node(buf_slice(&b), &node));
+    assert_int_equal(MU_E_FORMAT, key_parse_check(buf_slice(&b), &c));
+    buf_clear(&b);
+    key_check(&b, &(struct check_name){LIT("n1"), LIT("web-1"), LIT("c")});
+    assert_int_equal(0, key_parse_check(buf_slice(&b), &c));
+    assert_true(slice_eq(c.node, LIT("n1")) && slice_eq(c.service_id, LIT("web-1")) &&
+                slice_eq(c.id, LIT("c")));
+    buf_clear(&b);
+    key_check(&b, &(struct check_name){LIT("n1"), LIT(""), LIT("c")});
+    assert_int_equal(0, key_parse_check(buf_slice(&b), &c));
+    assert_true(slice_eq(c.node, LIT("n1")) && c.service_id.len == 0 && slice_eq(c.id, LIT("c")));
+    buf_clear(&b);
+    key_check(&b, &(struct check_name){LIT("n1"), LIT("s"), LIT("")});
+    assert_int_equal(MU_E_FORMAT, key_parse_check(buf_slice(&b), &c));
+    buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_parse_is_the_inverse),
         cmocka_unit_test(test_parse_refuses),
         cmocka_unit_test(test_order_is_that_of_the_fields),
+        cmocka_unit_test(test_catalog_keys_parse_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

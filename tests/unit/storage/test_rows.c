@@ -60,6 +60,14 @@ static struct instance_row some_instance(struct buf *tags, struct buf *metadata)
         .metadata = buf_slice(metadata),
         .check = {CHECK_HTTP, LIT("http://10.1.2.3/health"), LIT("GET"), 5000, 2000, 2, 1},
         .output = LIT("HTTP 500"),
+        .node = LIT("n1"),
+        .service_id = LIT("web-1"),
+        .extra = LIT("{\"a\":1}"),
+        .def_rev = 0x2122232425262728,
+        .n_checks = 4,
+        .n_warning = 1,
+        .n_critical = 2,
+        .n_node_critical = 3,
     };
 }
 
@@ -74,17 +82,17 @@ static void test_golden(void **state)
     buf_init(&metadata);
     struct config_row c = some_config();
     config_row_encode(&b, &c);
-    kit_golden("row_config_v1", buf_slice(&b));
+    kit_golden("row_config_v2", buf_slice(&b));
     buf_clear(&b);
-    service_row_encode(&b, &(struct service_row){some_meta, 70000, 3, 0});
-    kit_golden("row_service_v1", buf_slice(&b));
+    service_row_encode(&b, &(struct service_row){some_meta, 70000, 3, 77});
+    kit_golden("row_service_v2", buf_slice(&b));
     buf_clear(&b);
     struct instance_row i = some_instance(&tags, &metadata);
     instance_row_encode(&b, &i);
-    kit_golden("row_instance_v1", buf_slice(&b));
+    kit_golden("row_instance_v2", buf_slice(&b));
     buf_clear(&b);
     lease_row_encode(&b, &(struct lease_row){0x1234, 15000, 77, 9000, 1, REMOVE_NEVER, 1});
-    kit_golden("row_lease_v1", buf_slice(&b));
+    kit_golden("row_lease_v2", buf_slice(&b));
     buf_fini(&b);
     buf_fini(&tags);
     buf_fini(&metadata);
@@ -165,6 +173,11 @@ static void test_instance_round_trip(void **state)
     assert_true(in.check.timeout_ms == out.check.timeout_ms &&
                 in.check.failures == out.check.failures);
     assert_int_equal(in.check.successes, out.check.successes);
+    assert_true(slice_eq(in.node, out.node) && slice_eq(in.service_id, out.service_id) &&
+                slice_eq(in.extra, out.extra));
+    assert_true(in.def_rev == out.def_rev && in.n_checks == out.n_checks &&
+                in.n_warning == out.n_warning && in.n_critical == out.n_critical &&
+                in.n_node_critical == out.n_node_critical);
     buf_fini(&b);
     buf_fini(&tags);
     buf_fini(&metadata);
@@ -305,6 +318,9 @@ static void test_refuses_unsound_instances(void **state)
     expect_bad_instance(&r);
     r = ok;
     r.metadata = buf_slice(&list);
+    expect_bad_instance(&r);
+    r = ok;
+    r.node = LIT("a node without a service id");
     expect_bad_instance(&r);
     r = ok;
     r.weight = __builtin_nan("");
