@@ -37,7 +37,7 @@ enum {
     MESSAGE_ENTRY_MAX = 8 * 1024 * 1024,
     MESSAGE_ITEMS_MAX = 64 * 1024, /* in one FORWARD or FORWARD_RESULT */
     MESSAGE_CHUNK_MAX = 256 * 1024,
-    MESSAGE_RESULT_MAX = 128,
+    MESSAGE_RESULT_MAX = 9 * 1024 * 1024,
 };
 
 struct message {

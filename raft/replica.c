@@ -287,6 +287,7 @@ int replica_open(const struct replica_options *o, const struct replica_machine *
     reads_init(&r->asked_reads);
     reads_init(&r->settled_reads);
     buf_init(&r->forward_items);
+    buf_init(&r->result);
     r->read_entries = mem_alloc(REPLICA_APPLY_MAX * sizeof(*r->read_entries));
     r->apply_entries = mem_alloc(REPLICA_APPLY_MAX * sizeof(*r->apply_entries));
     r->submit_entries = mem_alloc(REPLICA_INFLIGHT * sizeof(*r->submit_entries));
@@ -397,6 +398,7 @@ static void free_replica(struct replica *r)
     table_fini(&r->by_index);
     table_fini(&r->by_seq);
     buf_fini(&r->forward_items);
+    buf_fini(&r->result);
     message_scratch_fini(&r->scratch);
     mem_free(r->read_entries);
     mem_free(r->apply_entries);

@@ -15,6 +15,9 @@ struct uv_loop_s;
 struct tls_config; /* raft/transport.h */
 struct uv_loop_s;  /* uv_loop_t */
 
+struct buf;
+
+enum { REPLICA_RESULT_MAX = 9 * 1024 * 1024 };
 enum { REPLICA_MEMBERS_MAX = 9, REPLICA_NAME_MAX = 63, REPLICA_ADDRESS_MAX = 255 };
 
 struct replica_member {
@@ -83,9 +86,9 @@ struct replica_machine {
      * clock). */
     void (*stamp)(void *arg, uint8_t *data, size_t len);
     /* Answer of a command applied on this node as leader, asked right after apply: bytes for the
-     * node that forwarded it. Called only for entries proposed in this run. out has 128 bytes;
-     * returns the length. */
-    size_t (*result)(void *arg, mu_index index, uint8_t *out);
+     * node that forwarded it, at most REPLICA_RESULT_MAX, appended to out. Called only for entries
+     * proposed in this run. */
+    void (*result)(void *arg, mu_index index, struct buf *out);
     /* Write a consistent snapshot to the absolute path, off this thread; call replica_snapshot_done
      * later. */
     void (*snapshot_begin)(void *arg, const char *path);

@@ -136,7 +136,7 @@ struct replica {
     mu_node_id forwarded_to;
     int64_t forward_hold;
     struct wal_entry *submit_entries;
-    struct buf forward_items;
+    struct buf forward_items, result;
 
     /* reads */
     struct reads new_reads, round_reads, asked_reads, settled_reads;

@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "raft/replica_impl.h"
 
-enum { FORWARD_BYTES = 1 << 20, FORWARD_ITEMS = 4096 };
+enum { FORWARD_BYTES = 1 << 20, FORWARD_ITEMS = 4096, RESULT_BYTES = 1 << 20 };
 
 static void finish(struct replica *r, struct replica_proposal *p, int code, struct slice result)
 {
@@ -132,12 +132,12 @@ void propose_applied(struct replica *r, const struct replica_entry *e)
     }
     struct replica_proposal *p = table_take(&r->by_index, e->index);
     for (struct replica_proposal *next; p != NULL; p = next) {
-        uint8_t out[MESSAGE_RESULT_MAX];
         next = p->hash_next;
         if (p->term == e->term) {
-            size_t len = r->m.result(r->m.arg, e->index, out);
-            MU_INVARIANT(len <= sizeof(out));
-            finish(r, p, 0, slice_of(out, len));
+            buf_clear(&r->result);
+            r->m.result(r->m.arg, e->index, &r->result);
+            MU_INVARIANT(r->result.len <= REPLICA_RESULT_MAX);
+            finish(r, p, 0, buf_slice(&r->result));
         } else {
             finish(r, p, MU_E_NOT_LEADER, (struct slice){0});
         }
@@ -253,6 +253,20 @@ struct forwarded {
     uint64_t run, seq;
 };
 
+static void flush_results(struct replica *r, struct peer *p)
+{
+    struct message m = {.type = MESSAGE_FORWARD_RESULT,
+                        .forward = {.run = p->results_run, .n = p->n_results}};
+    if (p->n_results == 0) {
+        return;
+    }
+    m.term = node_term(r->node);
+    peers_send(r, p->m.id, &m,
+               buf_slice(&p->results)); /* lost with the session: the other side knows */
+    buf_clear(&p->results);
+    p->n_results = 0;
+}
+
 static void forwarded_done(struct replica_proposal *p, int code, struct slice result)
 {
     struct forwarded *f = CONTAINER_OF(p, struct forwarded, p);
@@ -263,6 +277,9 @@ static void forwarded_done(struct replica_proposal *p, int code, struct slice re
             buf_clear(&peer->results);
             peer->n_results = 0;
             peer->results_run = f->run;
+        }
+        if (peer->results.len + result.len > RESULT_BYTES) {
+            flush_results(f->r, peer);
         }
         message_put_result(&peer->results, &(struct message_result_item){
                                                .seq = f->seq, .code = code, .data = result});
@@ -295,16 +312,7 @@ void propose_forwarded(struct replica *r, mu_node_id from, const struct message 
 void propose_flush_results(struct replica *r)
 {
     for (size_t i = 0; i < r->n_peers; i++) {
-        struct peer *p = &r->peers[i];
-        if (p->n_results > 0) {
-            struct message m = {.type = MESSAGE_FORWARD_RESULT,
-                                .forward = {.run = p->results_run, .n = p->n_results}};
-            m.term = node_term(r->node);
-            peers_send(r, p->m.id, &m,
-                       buf_slice(&p->results)); /* lost with the session: the other side knows */
-            buf_clear(&p->results);
-            p->n_results = 0;
-        }
+        flush_results(r, &r->peers[i]);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "storage/keys.h"
 
 #include "base/err.h"
+#include "base/hash.h"
 
 static void put_field(struct buf *out, struct slice s)
 {
@@ -81,50 +82,9 @@ void key_instance_prefix(struct buf *out, const struct service_name *n)
     buf_append_byte(out, 0);
 }
 
-void key_node(struct buf *out, struct slice node)
-{
-    put_key(out, SPACE_NODE, &node, 1);
-}
-
-void key_place(struct buf *out, struct slice node, struct slice service_id)
-{
-    put_key(out, SPACE_PLACE, (const struct slice[]){node, service_id}, 2);
-}
-
-void key_check(struct buf *out, const struct check_name *n)
-{
-    put_key(out, SPACE_CHECK, (const struct slice[]){n->node, n->service_id, n->id}, 3);
-}
-
-static void put_node_prefix(struct buf *out, enum key_space space, struct slice node)
-{
-    buf_append_byte(out, (uint8_t)space);
-    if (node.len != 0) {
-        buf_append_slice(out, node);
-        buf_append_byte(out, 0);
-    }
-}
-
-void key_place_prefix(struct buf *out, struct slice node)
-{
-    put_node_prefix(out, SPACE_PLACE, node);
-}
-
-void key_check_prefix(struct buf *out, struct slice node)
-{
-    put_node_prefix(out, SPACE_CHECK, node);
-}
-
-void key_check_prefix_of(struct buf *out, struct slice node, struct slice service_id)
-{
-    put_node_prefix(out, SPACE_CHECK, node);
-    buf_append_slice(out, service_id);
-    buf_append_byte(out, 0);
-}
-
-/* Exactly n fields after the space byte, none empty but the one with number may_be_empty. */
+/* Exactly n fields after the space byte; `empty` may be empty (a bit for each). */
 static int split_with(struct slice key, enum key_space space, struct slice *out, size_t n,
-                      size_t may_be_empty)
+                      unsigned empty)
 {
     if (key.len < 1 || key.p[0] != (uint8_t)space) {
         return MU_E_FORMAT;
@@ -138,7 +98,7 @@ static int split_with(struct slice key, enum key_space space, struct slice *out,
             return MU_E_FORMAT;
         }
         size_t len = is_last ? left : (size_t)(end - p);
-        if (len == 0 && i != may_be_empty) {
+        if (len == 0 && (empty >> i & 1) == 0) {
             return MU_E_FORMAT;
         }
         out[i] = slice_of(p, len);
@@ -152,7 +112,7 @@ static int split_with(struct slice key, enum key_space space, struct slice *out,
 
 static int split(struct slice key, enum key_space space, struct slice *out, size_t n)
 {
-    return split_with(key, space, out, n, SIZE_MAX);
+    return split_with(key, space, out, n, 0);
 }
 
 int key_parse_config(struct slice key, struct config_name *out)
@@ -185,6 +145,69 @@ int key_parse_instance(struct slice key, struct instance_name *out)
     return rc;
 }
 
+/* ---- user keys, sessions, the catalog, records ---- */
+
+void key_user(struct buf *out, struct slice key)
+{
+    put_key(out, SPACE_USER, &key, 1);
+}
+
+void key_session(struct buf *out, struct slice id)
+{
+    put_key(out, SPACE_SESSION, &id, 1);
+}
+
+void key_node(struct buf *out, struct slice node)
+{
+    put_key(out, SPACE_NODE, &node, 1);
+}
+
+void key_place(struct buf *out, struct slice node, struct slice service_id)
+{
+    put_key(out, SPACE_PLACE, (const struct slice[]){node, service_id}, 2);
+}
+
+void key_check(struct buf *out, const struct check_name *n)
+{
+    put_key(out, SPACE_CHECK, (const struct slice[]){n->node, n->service_id, n->id}, 3);
+}
+
+void key_record(struct buf *out, struct slice kind, struct slice name)
+{
+    put_key(out, SPACE_RECORD, (const struct slice[]){kind, name}, 2);
+}
+
+/* The fields, each ended by the separator; no field at all: the whole space. */
+static void put_fields_prefix(struct buf *out, enum key_space space, const struct slice *fields,
+                              size_t n)
+{
+    buf_append_byte(out, (uint8_t)space);
+    for (size_t i = 0; i < n; i++) {
+        buf_append_slice(out, fields[i]);
+        buf_append_byte(out, 0);
+    }
+}
+
+void key_place_prefix(struct buf *out, struct slice node)
+{
+    put_fields_prefix(out, SPACE_PLACE, &node, node.len != 0);
+}
+
+void key_check_prefix(struct buf *out, struct slice node)
+{
+    put_fields_prefix(out, SPACE_CHECK, &node, node.len != 0);
+}
+
+void key_check_prefix_of(struct buf *out, struct slice node, struct slice service_id)
+{
+    put_fields_prefix(out, SPACE_CHECK, (const struct slice[]){node, service_id}, 2);
+}
+
+void key_record_prefix(struct buf *out, struct slice kind)
+{
+    put_fields_prefix(out, SPACE_RECORD, &kind, 1);
+}
+
 int key_parse_node(struct slice key, struct slice *out_node)
 {
     return split(key, SPACE_NODE, out_node, 1);
@@ -193,7 +216,7 @@ int key_parse_node(struct slice key, struct slice *out_node)
 int key_parse_place(struct slice key, struct slice *out_node, struct slice *out_service_id)
 {
     struct slice f[2];
-    int rc = split(key, SPACE_PLACE, f, N_ELEMENTS(f));
+    int rc = split(key, SPACE_PLACE, f, 2);
     if (rc == 0) {
         *out_node = f[0];
         *out_service_id = f[1];
@@ -204,9 +227,48 @@ int key_parse_place(struct slice key, struct slice *out_node, struct slice *out_
 int key_parse_check(struct slice key, struct check_name *out)
 {
     struct slice f[3];
-    int rc = split_with(key, SPACE_CHECK, f, N_ELEMENTS(f), 1);
+    int rc = split_with(key, SPACE_CHECK, f, 3, 2);
     if (rc == 0) {
         *out = (struct check_name){f[0], f[1], f[2]};
     }
     return rc;
+}
+
+int key_parse_record(struct slice key, struct slice *out_kind, struct slice *out_name)
+{
+    struct slice f[2];
+    int rc = split(key, SPACE_RECORD, f, 2);
+    if (rc == 0) {
+        *out_kind = f[0];
+        *out_name = f[1];
+    }
+    return rc;
+}
+
+/* The keys of DB_LINKS end where LMDB's do. A longer field gives its beginning and its hash, and is
+ * longer than any field that stands as it is. */
+enum { LINK_FIELD_MAX = 220, LINK_FIELD_HEAD = 156 };
+
+static void put_link_field(struct buf *out, struct slice s)
+{
+    uint8_t digest[32];
+    if (s.len <= LINK_FIELD_MAX) {
+        buf_append_slice(out, s);
+        return;
+    }
+    hash_sha256(s.p, s.len, digest);
+    buf_append(out, s.p, LINK_FIELD_HEAD);
+    buf_append_byte(out, '#');
+    for (size_t i = 0; i < sizeof(digest); i++) {
+        buf_append_byte(out, (uint8_t) "0123456789abcdef"[digest[i] >> 4]);
+        buf_append_byte(out, (uint8_t) "0123456789abcdef"[digest[i] & 15]);
+    }
+}
+
+void link_key_put(struct buf *out, enum link_kind kind, struct slice x, struct slice y)
+{
+    buf_append_byte(out, (uint8_t)kind);
+    put_link_field(out, x);
+    buf_append_byte(out, 0);
+    put_link_field(out, y);
 }

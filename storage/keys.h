@@ -18,6 +18,8 @@ enum key_space {
     SPACE_PLACE = 'P',    /* node, service id: where in the catalog an instance stands */
     SPACE_RECORD = 'R',   /* kind, name: documents of a face (policies, queries, events, ...) */
     SPACE_SERVICE = 'S',  /* namespace, group, service */
+    SPACE_FIRST = SPACE_CONFIG,
+    SPACE_LAST = SPACE_SERVICE,
 };
 
 enum { KEY_NAME_MAX = 512, KEY_CONFIG_MAX = 4096, KEY_USER_MAX = 4096, KEY_MAX = 6144 };
@@ -80,3 +82,14 @@ int key_parse_node(struct slice key, struct slice *out_node);
 int key_parse_place(struct slice key, struct slice *out_node, struct slice *out_service_id);
 int key_parse_check(struct slice key, struct check_name *out);
 int key_parse_record(struct slice key, struct slice *out_kind, struct slice *out_name);
+
+/* Links: how rows are found by something else than their keys (DB_LINKS). */
+enum link_kind {
+    LINK_SESSION_NODE = 's',  /* node, session id -> nothing */
+    LINK_SESSION_CHECK = 'h', /* node 0 check id, session id -> nothing */
+    LINK_CHECK = 'c',         /* node, check id -> service id */
+    LINK_AGENT_SERVICE = 'a', /* service id -> node: the cluster's agent */
+    LINK_AGENT_CHECK = 'b',   /* check id -> node 0 service id */
+};
+/* kind, x, 0, y. With y empty also the beginning of all links from x. */
+void link_key_put(struct buf *out, enum link_kind kind, struct slice x, struct slice y);

@@ -4,11 +4,12 @@
 #include "base/hash.h"
 #include "base/wire.h"
 
-enum { META_VERSION = 1, META_SIZE = 92, META_CRC_AT = 88, COMPACT_VERSION = 1 };
+enum { META_VERSION = 2, META_SIZE = 100, META_CRC_AT = 96, COMPACT_VERSION = 1 };
 
 static const char *const compact_names[META_SLOT_N] = {
     [META_SLOT_CONFIG] = "compact.config",
     [META_SLOT_INSTANCE] = "compact.instance",
+    [META_SLOT_USER] = "compact.user",
 };
 
 enum meta_slot meta_slot_of(uint8_t space)
@@ -18,7 +19,14 @@ enum meta_slot meta_slot_of(uint8_t space)
         return META_SLOT_CONFIG;
     case SPACE_INSTANCE:
     case SPACE_SERVICE:
+    case SPACE_NODE:
+    case SPACE_PLACE:
+    case SPACE_CHECK:
+    case SPACE_SESSION:
+    case SPACE_RECORD:
         return META_SLOT_INSTANCE;
+    case SPACE_USER:
+        return META_SLOT_USER;
     default:
         return META_SLOT_N;
     }
@@ -47,8 +55,8 @@ int meta_read(struct db_txn *t, struct meta *out)
         .revision = wire_get_u64(s.p + 20),
         .hash = wire_get_u64(s.p + 28),
         .conf_index = wire_get_u64(s.p + 52),
-        .compacted = {wire_get_u64(s.p + 60), wire_get_u64(s.p + 68)},
-        .n_requests = wire_get_u64(s.p + 76),
+        .compacted = {wire_get_u64(s.p + 60), wire_get_u64(s.p + 68), wire_get_u64(s.p + 76)},
+        .n_requests = wire_get_u64(s.p + 84),
     };
     memcpy(out->cluster_id, s.p + 36, sizeof(out->cluster_id));
     return 0;
@@ -66,8 +74,9 @@ void meta_write(struct db_txn *t, const struct meta *m)
     wire_set_u64(p + 52, m->conf_index);
     wire_set_u64(p + 60, m->compacted[META_SLOT_CONFIG]);
     wire_set_u64(p + 68, m->compacted[META_SLOT_INSTANCE]);
-    wire_set_u64(p + 76, m->n_requests);
-    wire_set_u32(p + 84, 0);
+    wire_set_u64(p + 76, m->compacted[META_SLOT_USER]);
+    wire_set_u64(p + 84, m->n_requests);
+    wire_set_u32(p + 92, 0);
     wire_set_u32(p + META_CRC_AT, hash_crc32c(0, p, META_CRC_AT));
 }
 

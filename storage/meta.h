@@ -6,11 +6,13 @@
 #include "storage/db/db.h"
 #include "storage/store.h"
 
+/* Spaces that are compacted together. */
 enum meta_slot {
     META_SLOT_CONFIG,
-    META_SLOT_INSTANCE,
+    META_SLOT_INSTANCE, /* services and instances, the catalog, sessions, records */
+    META_SLOT_USER,
     META_SLOT_N
-}; /* spaces that are compacted together */
+};
 
 enum { META_CONF_MAX = 4096 };
 

@@ -203,9 +203,11 @@ void check_row_encode(struct buf *out, const struct check_row *r);
 int check_row_decode(struct slice s, struct check_row *out);
 void record_row_encode(struct buf *out, const struct record_row *r);
 int record_row_decode(struct slice s, struct record_row *out);
-/* An instance, a node, a check without what apply counts, as commands carry it. Decoding reports by
- * r->failed. */
+/* A session, an instance, a node, a check without what apply counts, as commands carry it. Decoding
+ * reports by r->failed. */
 struct wire_reader;
+void session_body_encode(struct buf *out, const struct session_row *r);
+void session_body_decode(struct wire_reader *r, struct session_row *out);
 void instance_body_encode(struct buf *out, const struct instance_row *r);
 void instance_body_decode(struct wire_reader *r, struct instance_row *out);
 void node_body_encode(struct buf *out, const struct node_row *r);

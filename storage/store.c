@@ -290,7 +290,7 @@ void store_apply(struct store *s, const struct store_entry *entries, size_t n, s
         bytes += entries[i].data.len;
     }
     if (n == 0) {
-        *out_changes = (struct change_set){NULL, 0};
+        *out_changes = (struct change_set){0};
         return;
     }
     (void)store_has_room(s, bytes,

@@ -51,6 +51,8 @@ struct change {
 struct change_set {
     const struct change *items; /* in (rev, sub) order */
     size_t n;
+    const mu_lease_id *leases; /* that transactions made, changed or ended */
+    size_t n_leases;
 };
 
 /* Called once for every STORE_COMMAND that is not skipped, in order, from inside store_apply,

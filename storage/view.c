@@ -241,10 +241,10 @@ int view_config_history(struct view *v, const struct config_name *n, mu_rev befo
     return stop != 0 ? stop : rc == MU_E_NOT_FOUND ? 0 : rc;
 }
 
-int view_row(struct view *v, struct slice key, struct slice *out)
+int view_row(struct view *v, struct slice key, mu_rev rev, struct slice *out)
 {
     struct event ev;
-    int rc = find_row(v, key, 0, &ev);
+    int rc = find_row(v, key, rev, &ev);
     return rc != 0 ? rc : keep_row(v, &ev, out);
 }
 

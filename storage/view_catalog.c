@@ -29,7 +29,7 @@ int view_node(struct view *v, struct slice name, struct node_row *out)
     struct slice row;
     buf_init(&key);
     key_node(&key, name);
-    int rc = view_row(v, buf_slice(&key), &row);
+    int rc = view_row(v, buf_slice(&key), 0, &row);
     buf_fini(&key);
     return rc != 0 ? rc : view_stored(node_row_decode(row, out));
 }
@@ -60,7 +60,7 @@ int view_place(struct view *v, struct slice node, struct slice service_id, struc
     struct slice row;
     buf_init(&key);
     key_place(&key, node, service_id);
-    int rc = view_row(v, buf_slice(&key), &row);
+    int rc = view_row(v, buf_slice(&key), 0, &row);
     buf_fini(&key);
     return rc != 0 ? rc : view_stored(place_row_decode(row, out));
 }

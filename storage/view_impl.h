@@ -6,9 +6,9 @@
 
 /* Broken stored bytes are our own damage, whatever the decoder calls them. */
 int view_stored(int rc);
-/* The newest row of a logical key, whole, borrowed until view_close. NOT_FOUND (also when deleted),
- * CORRUPT, IO. */
-int view_row(struct view *v, struct slice key, struct slice *out);
+/* The newest row (rev 0) of a logical key, or the one at rev; whole, borrowed until view_close.
+ * NOT_FOUND (also when deleted), COMPACTED, CORRUPT, IO. */
+int view_row(struct view *v, struct slice key, mu_rev rev, struct slice *out);
 /* The newest rows, tombstones too, of the logical keys that begin with `prefix`, in order, from
  * `start` on (empty: from the first). fn returns 0 to go on. */
 typedef int (*view_row_fn)(void *arg, struct slice key, struct slice row);

@@ -81,11 +81,26 @@ static void fail(struct core_request *q, int code)
         err_set(&q->err, code == MU_E_NOT_LEADER ? MU_E_NO_LEADER : code, "%s", why_text(code));
 }
 
+/* The fixed part, then the detail, which is borrowed. */
+static int result_take(struct slice s, struct command_result *out)
+{
+    if (s.len < COMMAND_RESULT_SIZE) {
+        return MU_E_FORMAT;
+    }
+    int rc = command_result_decode(slice_of(s.p, COMMAND_RESULT_SIZE), out);
+    out->detail = slice_of(s.p + COMMAND_RESULT_SIZE, s.len - COMMAND_RESULT_SIZE);
+    return rc;
+}
+
 static void proposal_done(struct replica_proposal *p, int code, struct slice result)
 {
     struct core_write *w = CONTAINER_OF(p, struct core_write, proposal);
     if (code == 0) {
-        code = command_result_decode(result, &w->result);
+        code = result_take(result, &w->result);
+    }
+    if (code == 0 && w->result.detail.len != 0) {
+        w->detail = mem_dup(w->result.detail.p, w->result.detail.len);
+        w->result.detail.p = w->detail;
     }
     if (code != 0) {
         w->q.core->count.proposals_failed++;
@@ -116,6 +131,7 @@ void core_propose(struct core *c, struct core_write *w, const struct command *cm
     buf_init(&b);
     command_encode(&b, cmd);
     w->result = (struct command_result){0};
+    w->detail = NULL;
     w->proposal = (struct replica_proposal){.done = proposal_done,
                                             .deadline_at = clock_mono_ms() + timeout_ms};
     w->proposal.data = buf_take(&b, &w->proposal.len);
@@ -136,7 +152,7 @@ static void own_done(struct replica_proposal *p, int code, struct slice result)
     struct own_write *w = CONTAINER_OF(p, struct own_write, proposal);
     struct command_result r = {0};
     if (code == 0) {
-        code = command_result_decode(result, &r);
+        code = result_take(result, &r);
     }
     if (w->done != NULL) {
         w->done(w->core, w->arg, code, &r);
@@ -314,10 +330,13 @@ static void compact(struct core *c, int64_t now)
     cmd.u.compact = (struct cmd_compact){
         .space = SPACE_CONFIG, .before_ms = clock_wall_ms() - keep_ms, .keep_versions = versions};
     core_propose_own(c, &cmd, 1, compact_done, NULL);
-    /* Instances keep no history beyond what a watcher may want to resume from: one hour. */
-    cmd.u.compact = (struct cmd_compact){
-        .space = SPACE_INSTANCE, .before_ms = clock_wall_ms() - 3600 * 1000, .keep_versions = 1};
-    core_propose_own(c, &cmd, 1, compact_done, NULL);
+    /* The others keep no history beyond what a watcher may want to resume from: one hour. */
+    const uint8_t spaces[] = {SPACE_INSTANCE, SPACE_USER};
+    for (size_t i = 0; i < N_ELEMENTS(spaces); i++) {
+        cmd.u.compact = (struct cmd_compact){
+            .space = spaces[i], .before_ms = clock_wall_ms() - 3600 * 1000, .keep_versions = 1};
+        core_propose_own(c, &cmd, 1, compact_done, NULL);
+    }
 }
 
 static void refresh_counters(struct core *c)
@@ -591,6 +610,7 @@ void core_stop(struct core *c)
     wake_fini(&c->wake);
     mailbox_fini(&c->box);
     mem_free(c->results);
+    buf_fini(&c->details);
     mem_free(c->data_dir);
     mem_free(c->name);
     mem_free(c);

@@ -49,7 +49,8 @@ struct core_request {
 /* Propose one command. Encoded here, on the caller's thread; at most COMMAND_SIZE_MAX. */
 struct core_write {
     struct core_request q;
-    struct command_result result;
+    struct command_result result;     /* detail lives in `detail` */
+    uint8_t *detail;                  /* NULL without one; who proposed frees it (mem_free) */
     struct replica_proposal proposal; /* private */
 };
 void core_propose(struct core *c, struct core_write *w, const struct command *cmd,

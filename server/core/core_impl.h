@@ -24,7 +24,8 @@ enum core_message {
 
 struct applied_result {
     int is_set;
-    struct command_result result;
+    struct command_result result; /* detail.p: NULL, its bytes are in core->details */
+    size_t detail_at;
 };
 
 struct core {
@@ -45,6 +46,7 @@ struct core {
 
     /* results of the newest apply batch, by index - batch_first */
     struct applied_result *results;
+    struct buf details;
     size_t results_cap, batch_n;
     mu_index batch_first;
 
@@ -101,6 +103,8 @@ void leases_free(struct leases *l);
 void leases_lead(struct leases *l); /* this node leads and is ready: load all, full time for each */
 void leases_follow(struct leases *l); /* it does not any more */
 void leases_applied(struct leases *l, const struct store_entry *e, const struct command_result *r);
+/* The leases that transactions touched. */
+void leases_changed(struct leases *l, const struct change_set *c);
 void leases_message(struct leases *l, mu_node_id from, uint8_t type, struct slice body);
 void leases_keepalive(struct leases *l, struct core_keepalive *k, int64_t deadline_at);
 size_t leases_count(const struct leases *l);

@@ -136,7 +136,7 @@ static void lease_drop(struct leases *ls, struct lease *l)
 
 static int64_t lease_fresh_span(const struct lease_row *r)
 {
-    return r->is_overdue ? overdue_span(r) : r->ttl_ms;
+    return r->is_overdue ? overdue_span(r) : r->ttl_ms == 0 ? INT64_MAX : r->ttl_ms;
 }
 
 /* Make what is in memory like the row; a lease that is new here gets `span` from now. */
@@ -337,14 +337,26 @@ void leases_applied(struct leases *ls, const struct store_entry *e, const struct
     case CMD_LEASE_REVIVE:
         reload_steps(ls, e);
         return;
-    case CMD_LEASE_CHECKPOINT:
-        return; /* changes no deadline */
+    case CMD_LEASE_CHECKPOINT: /* changes no deadline */
+    case CMD_TXN:              /* leases_changed */
+        return;
     default:
         if (r->lease != 0) {
             wheel_clock(ls);
             lease_reload(ls, r->lease);
         }
         return;
+    }
+}
+
+void leases_changed(struct leases *ls, const struct change_set *c)
+{
+    if (!ls->is_leading || c->n_leases == 0) {
+        return;
+    }
+    wheel_clock(ls);
+    for (size_t i = 0; i < c->n_leases; i++) {
+        lease_reload(ls, c->leases[i]);
     }
 }
 
@@ -461,7 +473,7 @@ static void keep_one(struct leases *ls, struct keepalive_job *j, size_t i, struc
         revive_propose(ls, j, i, l);
         return;
     }
-    deadline_set(ls, l, l->row.ttl_ms);
+    deadline_set(ls, l, lease_fresh_span(&l->row));
     j->ttl_ms[i] = l->row.ttl_ms;
     j->remaining_ms[i] = l->row.ttl_ms;
 }
@@ -639,10 +651,8 @@ void leases_message(struct leases *ls, mu_node_id from, uint8_t type, struct sli
 static int load_one(void *arg, const struct lease_row *row)
 {
     struct leases *ls = arg;
-    int64_t span = row->is_overdue                   ? overdue_span(row)
-                   : row->remaining_ms < row->ttl_ms ? row->remaining_ms
-                                                     : row->ttl_ms;
-    lease_take_row(ls, row, span);
+    int is_checked = !row->is_overdue && row->remaining_ms < row->ttl_ms;
+    lease_take_row(ls, row, is_checked ? row->remaining_ms : lease_fresh_span(row));
     return 0;
 }
 

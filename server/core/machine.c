@@ -23,7 +23,10 @@ static void keep_result(void *arg, const struct store_entry *entry, const struct
 {
     struct core *c = arg;
     MU_INVARIANT(entry->index >= c->batch_first && entry->index - c->batch_first < c->batch_n);
-    c->results[entry->index - c->batch_first] = (struct applied_result){.is_set = 1, .result = *r};
+    struct applied_result *x = &c->results[entry->index - c->batch_first];
+    *x = (struct applied_result){.is_set = 1, .result = *r, .detail_at = c->details.len};
+    x->result.detail.p = NULL;
+    buf_append_slice(&c->details, r->detail);
 }
 
 static void results_prepare(struct core *c, mu_index first, size_t n)
@@ -33,6 +36,7 @@ static void results_prepare(struct core *c, mu_index first, size_t n)
         c->results_cap = n;
     }
     memset(c->results, 0, n * sizeof(*c->results));
+    buf_clear(&c->details);
     c->batch_first = first;
     c->batch_n = n;
 }
@@ -77,6 +81,7 @@ static int on_apply(void *arg, const struct replica_entry *in, size_t n)
     hub_publish(c->hub, &changes, s.revision);
     checks_changed(c->checks, &changes);
     tell_leases(c, entries, n);
+    leases_changed(c->leases, &changes);
     c->count.applied_entries += n;
     c->count.apply_batches++;
     c->count.apply_us += (uint64_t)(clock_mono_us() - t0);
@@ -91,16 +96,19 @@ static void on_stamp(void *arg, uint8_t *data, size_t len)
     wire_set_u64(data + COMMAND_STAMP_OFFSET, (uint64_t)clock_wall_ms());
 }
 
-static size_t on_result(void *arg, mu_index index, uint8_t *out)
+static void on_result(void *arg, mu_index index, struct buf *out)
 {
     struct core *c = arg;
-    _Static_assert(COMMAND_RESULT_SIZE <= 128, "replica gives room for 128 bytes");
     if (index < c->batch_first || index - c->batch_first >= c->batch_n ||
         !c->results[index - c->batch_first].is_set) {
-        return 0;
+        return;
     }
-    command_result_encode(out, &c->results[index - c->batch_first].result);
-    return COMMAND_RESULT_SIZE;
+    const struct applied_result *x = &c->results[index - c->batch_first];
+    command_result_encode(buf_reserve(out, COMMAND_RESULT_SIZE), &x->result);
+    out->len += COMMAND_RESULT_SIZE;
+    if (x->result.detail.len != 0) {
+        buf_append(out, c->details.p + x->detail_at, x->result.detail.len);
+    }
 }
 
 /* --- snapshots: written on a pool thread --- */

@@ -17,13 +17,21 @@ static void apply_cluster_init(struct apply *a, const struct command *c, struct 
 }
 
 static const apply_fn apply_table[] = {
-    [CMD_CONFIG_PUT] = apply_config_put,           [CMD_CONFIG_DELETE] = apply_config_delete,
-    [CMD_INSTANCE_PUT] = apply_instance_put,       [CMD_INSTANCE_DELETE] = apply_instance_delete,
-    [CMD_INSTANCE_HEALTH] = apply_instance_health, [CMD_LEASE_GRANT] = apply_lease_grant,
-    [CMD_LEASE_REVOKE] = apply_lease_revoke,       [CMD_LEASE_OVERDUE] = apply_lease_steps,
-    [CMD_LEASE_END] = apply_lease_steps,           [CMD_LEASE_REVIVE] = apply_lease_steps,
-    [CMD_LEASE_CHECKPOINT] = apply_lease_steps,    [CMD_COMPACT] = apply_compact,
-    [CMD_CLUSTER_INIT] = apply_cluster_init,       [CMD_CLUSTER_RESTORE] = apply_cluster_init,
+    [CMD_CONFIG_PUT] = apply_config_put,
+    [CMD_CONFIG_DELETE] = apply_config_delete,
+    [CMD_INSTANCE_PUT] = apply_instance_put,
+    [CMD_INSTANCE_DELETE] = apply_instance_delete,
+    [CMD_INSTANCE_HEALTH] = apply_instance_health,
+    [CMD_LEASE_GRANT] = apply_lease_grant,
+    [CMD_LEASE_REVOKE] = apply_lease_revoke,
+    [CMD_LEASE_OVERDUE] = apply_lease_steps,
+    [CMD_LEASE_END] = apply_lease_steps,
+    [CMD_LEASE_REVIVE] = apply_lease_steps,
+    [CMD_LEASE_CHECKPOINT] = apply_lease_steps,
+    [CMD_COMPACT] = apply_compact,
+    [CMD_CLUSTER_INIT] = apply_cluster_init,
+    [CMD_CLUSTER_RESTORE] = apply_cluster_init,
+    [CMD_TXN] = apply_txn,
 };
 
 struct apply *apply_new(uint32_t request_limit)
@@ -35,13 +43,15 @@ struct apply *apply_new(uint32_t request_limit)
 
 void apply_free(struct apply *a)
 {
-    struct buf *scratch[] = {&a->key,     &a->service_key,  &a->lease_key,   &a->row,
-                             &a->old_row, &a->stored_lease, &a->compact.key, &a->change_keys};
+    struct buf *scratch[] = {&a->key,      &a->service_key,  &a->lease_key,   &a->row,
+                             &a->old_row,  &a->stored_lease, &a->compact.key, &a->change_keys,
+                             &a->link_key, &a->scan,         &a->detail,      &a->failures};
     for (size_t i = 0; i < N_ELEMENTS(scratch); i++) {
         buf_fini(scratch[i]);
     }
     requests_fini(&a->requests);
     mem_free(a->changes);
+    mem_free(a->leases);
     mem_free(a);
 }
 
@@ -54,7 +64,7 @@ void apply_begin(struct apply *a, struct db_txn *t, struct meta *m)
 {
     a->txn = t;
     a->meta = m;
-    a->n_changes = 0;
+    a->n_changes = a->n_leases = 0;
     buf_clear(&a->change_keys);
 }
 
@@ -120,6 +130,6 @@ void apply_end(struct apply *a, struct change_set *out_changes)
         a->changes[i].key.p = p;
         p += a->changes[i].key.len;
     }
-    *out_changes = (struct change_set){a->changes, a->n_changes};
+    *out_changes = (struct change_set){a->changes, a->n_changes, a->leases, a->n_leases};
     meta_write(a->txn, a->meta);
 }

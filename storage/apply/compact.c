@@ -34,9 +34,9 @@ static int next_row(struct apply *a, enum meta_slot slot, struct meta_compact *p
     struct event ev;
     longkey_cur_open(&c, a->txn);
     int rc = longkey_cur_seek(&c, buf_slice(&p->key), &k, &v);
-    if (rc == 0 && meta_slot_of(k.p[0]) != slot && k.p[0] < SPACE_SERVICE &&
-        slot == META_SLOT_INSTANCE) {
-        rc = longkey_cur_seek(&c, slice_of((const uint8_t[]){SPACE_SERVICE}, 1), &k, &v);
+    while (rc == 0 && meta_slot_of(k.p[0]) != slot && k.p[0] < SPACE_LAST) {
+        /* The spaces of a slot need not be neighbours. */
+        rc = longkey_cur_seek(&c, slice_of((const uint8_t[]){(uint8_t)(k.p[0] + 1)}, 1), &k, &v);
     }
     int is_ours = rc == 0 && meta_slot_of(k.p[0]) == slot;
     if (is_ours) {
@@ -117,7 +117,7 @@ void apply_compact(struct apply *a, const struct command *c, struct command_resu
     enum meta_slot slot = meta_slot_of(m->space);
     MU_INVARIANT(slot < META_SLOT_N);
     if (meta_read_compact(a->txn, slot, p) != 0) {
-        set_key(p, slice_of(&m->space, 1));
+        set_key(p, slice_of((const uint8_t[]){SPACE_FIRST}, 1));
         p->is_in_key = 0;
     }
     for (size_t work = 0; work < WORK_MAX;) {

@@ -3,6 +3,7 @@
  * generation it saw, and a lease that has moved since is left alone. */
 #include "storage/apply/apply_impl.h"
 
+#include "base/mem.h"
 #include "base/wire.h"
 
 enum { LEASE_KEY_SIZE = 20 };
@@ -25,9 +26,22 @@ int lease_find(struct apply *a, mu_lease_id id, struct lease_row *out)
     return rc;
 }
 
+static void note(struct apply *a, mu_lease_id id)
+{
+    if (!a->is_txn) {
+        return;
+    }
+    if (a->n_leases == a->cap_leases) {
+        a->cap_leases = a->cap_leases == 0 ? 64 : a->cap_leases * 2;
+        a->leases = mem_realloc(a->leases, a->cap_leases * sizeof(*a->leases));
+    }
+    a->leases[a->n_leases++] = id;
+}
+
 void lease_write(struct apply *a, const struct lease_row *row)
 {
     uint8_t key[8];
+    note(a, row->id);
     buf_clear(&a->stored_lease);
     lease_row_encode(&a->stored_lease, row);
     db_put(a->txn, DB_LEASES, put_id(key, row->id), buf_slice(&a->stored_lease), 0);
@@ -36,6 +50,7 @@ void lease_write(struct apply *a, const struct lease_row *row)
 void lease_remove(struct apply *a, mu_lease_id id)
 {
     uint8_t key[8];
+    note(a, id);
     db_del(a->txn, DB_LEASES, put_id(key, id));
 }
 
@@ -84,16 +99,26 @@ static int next_member(struct apply *a, mu_lease_id id, uint8_t at[LEASE_KEY_SIZ
     return is_member;
 }
 
+/* What a lease's end, delay or return means for what hangs on it; a session's own row comes first,
+ * before the keys it holds. */
 static void each_member(struct apply *a, mu_lease_id id, enum instance_order order)
 {
     uint8_t at[LEASE_KEY_SIZE];
+    struct session_row session = {0};
     (void)member_key(at, id, 0, 0);
     while (next_member(a, id, at)) {
-        instance_by_lease(a, buf_slice(&a->lease_key), order);
+        struct slice key = buf_slice(&a->lease_key);
+        if (key.p[0] == SPACE_INSTANCE) {
+            instance_by_lease(a, key, order);
+        } else if (key.p[0] == SPACE_SESSION && order == INSTANCE_REMOVE) {
+            session_ended(a, key, &session);
+        } else if (key.p[0] == SPACE_USER && order == INSTANCE_REMOVE) {
+            user_key_freed(a, key, id, &session);
+        }
     }
 }
 
-static void end_lease(struct apply *a, mu_lease_id id)
+void lease_end(struct apply *a, mu_lease_id id)
 {
     each_member(a, id, INSTANCE_REMOVE);
     lease_remove(a, id);
@@ -123,7 +148,7 @@ void apply_lease_revoke(struct apply *a, const struct command *c, struct command
         r->code = MU_E_NO_LEASE;
         return;
     }
-    end_lease(a, row.id);
+    lease_end(a, row.id);
     r->is_changed = 1;
 }
 
@@ -133,7 +158,7 @@ static int step_overdue(struct apply *a, struct lease_row *row)
         return 0;
     }
     if (row->remove_after_ms == 0) { /* so it is for every lease that no instance owns */
-        end_lease(a, row->id);
+        lease_end(a, row->id);
         return 1;
     }
     each_member(a, row->id, INSTANCE_UNHEALTHY);
@@ -182,7 +207,7 @@ static int step(struct apply *a, enum command_type type, const struct lease_step
     case CMD_LEASE_CHECKPOINT:
         return step_checkpoint(a, &row, s->remaining_ms);
     default:
-        end_lease(a, row.id);
+        lease_end(a, row.id);
         return 1;
     }
 }

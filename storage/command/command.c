@@ -236,7 +236,8 @@ static void decode_compact(struct wire_reader *r, struct command *out)
     out->u.compact.space = wire_u8(r);
     out->u.compact.before_ms = (int64_t)wire_u64(r);
     out->u.compact.keep_versions = wire_u32(r);
-    fail_unless(r, out->u.compact.space == SPACE_CONFIG || out->u.compact.space == SPACE_INSTANCE);
+    fail_unless(r, out->u.compact.space == SPACE_CONFIG || out->u.compact.space == SPACE_INSTANCE ||
+                       out->u.compact.space == SPACE_USER);
 }
 
 static void encode_cluster_init(struct buf *out, const struct command *c)
@@ -250,6 +251,34 @@ static void decode_cluster_init(struct wire_reader *r, struct command *out)
     if (id.len == sizeof(out->u.cluster_init.cluster_id)) {
         memcpy(out->u.cluster_init.cluster_id, id.p, id.len);
     }
+}
+
+enum { TXN_WANTS_ROWS = 1 };
+
+static void encode_txn(struct buf *out, const struct command *c)
+{
+    const struct cmd_txn *m = &c->u.txn;
+    MU_INVARIANT(m->n > 0 && m->n <= TXN_OPS_MAX);
+    wire_put_u8(out, m->wants_rows ? TXN_WANTS_ROWS : 0);
+    wire_put_u16(out, (uint16_t)m->n);
+    for (size_t i = 0; i < m->n; i++) {
+        op_encode(out, &m->ops[i]);
+    }
+}
+
+/* The operations are checked here and decoded again, one by one, by apply. */
+static void decode_txn(struct wire_reader *r, struct command *out)
+{
+    struct op o;
+    unsigned flags = wire_u8(r);
+    size_t n = wire_u16(r);
+    fail_unless(r, flags <= TXN_WANTS_ROWS && n > 0 && n <= TXN_OPS_MAX);
+    out->u.txn = (struct cmd_txn){.n = r->failed ? 0 : n, .wants_rows = (int)flags};
+    const uint8_t *begin = r->p;
+    for (size_t i = 0; i < out->u.txn.n && !r->failed; i++) {
+        op_decode(r, &o);
+    }
+    out->u.txn.body = slice_of(begin, (size_t)(r->p - begin));
 }
 
 static const struct codec {
@@ -270,6 +299,7 @@ static const struct codec {
     [CMD_COMPACT] = {encode_compact, decode_compact},
     [CMD_CLUSTER_INIT] = {encode_cluster_init, decode_cluster_init},
     [CMD_CLUSTER_RESTORE] = {encode_cluster_init, decode_cluster_init},
+    [CMD_TXN] = {encode_txn, decode_txn},
 };
 
 void command_encode(struct buf *out, const struct command *c)

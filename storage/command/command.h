@@ -107,6 +107,7 @@ struct cmd_cluster_init {
 
 struct cmd_txn {
     size_t n;             /* 1 to TXN_OPS_MAX */
+    int wants_rows;       /* 1: an item for each row that was written, too */
     const struct op *ops; /* to encode */
     struct slice body;    /* decoded: n operations, checked, to be walked with op_decode */
 };

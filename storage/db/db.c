@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/db/tsan.h"
+#include "storage/db/undo.h"
 
 enum { READERS_MAX = 1024 };
 /* Pages that one put or deletion inside a table may have copied. Counted only to ask for blocks
@@ -47,8 +48,9 @@ struct db_txn {
     MDB_cursor *own[DB_TABLE_N];     /* write only */
     struct db_cur *pool[DB_TABLE_N]; /* read only: closed cursors */
     uint64_t begin_end;              /* write only: end of the file's used part at begin */
-    uint64_t spent;  /* write only: bytes that were written since, with the air in split pages */
-    uint64_t copied; /* write only: bytes of pages that may have been copied */
+    uint64_t spent;   /* write only: bytes that were written since, with the air in split pages */
+    uint64_t copied;  /* write only: bytes of pages that may have been copied */
+    struct undo undo; /* write only */
 };
 
 static const char *const table_names[DB_TABLE_N] = {
@@ -59,6 +61,7 @@ static const char *const table_names[DB_TABLE_N] = {
     [DB_LEASE_KEYS] = "lease_keys",
     [DB_REQUESTS] = "requests",
     [DB_PIECES] = "pieces",
+    [DB_LINKS] = "links",
 };
 
 _Noreturn void db_fatal(const char *what, int lmdb_rc)
@@ -175,6 +178,9 @@ void db_close(struct db *d)
     MU_INVARIANT(d->writer == NULL || d->writer->txn == NULL);
     if (d->env != NULL) {
         mdb_env_close(d->env);
+    }
+    if (d->writer != NULL) {
+        undo_fini(&d->writer->undo);
     }
     mem_free(d->writer);
     mem_free(d);
@@ -436,9 +442,53 @@ int db_find(struct db_txn *t, enum db_table table, struct slice key, struct slic
     return found(t, rc, "finding");
 }
 
+/* Before a change, while a mark is set. */
+static void remember(struct db_txn *t, enum db_table table, struct slice key)
+{
+    MDB_val k = val_of(key), v;
+    if (!t->undo.is_on) {
+        return;
+    }
+    int rc = mdb_get(t->txn, t->db->dbi[table], &k, &v);
+    struct undo_entry e = {.table = table, .key = key, .had_value = rc == 0};
+    if (rc == 0) {
+        e.value = slice_of_val(v);
+    } else if (rc != MDB_NOTFOUND) {
+        db_fatal("reading", rc);
+    }
+    undo_note(&t->undo, &e);
+}
+
+void db_mark(struct db_txn *t)
+{
+    MU_INVARIANT(t->is_write && !t->undo.is_on);
+    t->undo.is_on = 1;
+}
+
+void db_unmark(struct db_txn *t)
+{
+    t->undo.is_on = 0;
+    undo_clear(&t->undo);
+}
+
+void db_undo(struct db_txn *t)
+{
+    struct undo_entry e;
+    t->undo.is_on = 0;
+    while (undo_take(&t->undo, &e)) {
+        if (e.had_value) {
+            db_put(t, e.table, e.key, e.value, 0);
+        } else {
+            db_del(t, e.table, e.key);
+        }
+    }
+    undo_clear(&t->undo);
+}
+
 void db_put(struct db_txn *t, enum db_table table, struct slice key, struct slice value, int is_at)
 {
     MDB_val k = val_of(key), v = val_of(value);
+    remember(t, table, key);
     charge(t, key.len + value.len, 0);
     int rc = mdb_cursor_put(own_cursor(t, table), &k, &v, is_at ? MDB_CURRENT : 0);
     if (rc != 0) {
@@ -450,6 +500,7 @@ static uint8_t *put_room(struct db_txn *t, enum db_table table, struct slice key
                          unsigned flags)
 {
     MDB_val k = val_of(key), v = {len, NULL};
+    remember(t, table, key);
     charge(t, key.len + len, (flags & MDB_APPEND) != 0);
     int rc = mdb_cursor_put(own_cursor(t, table), &k, &v, flags | MDB_RESERVE);
     if (rc != 0) {
@@ -473,6 +524,7 @@ uint8_t *db_append(struct db_txn *t, enum db_table table, struct slice key, size
 void db_del(struct db_txn *t, enum db_table table, struct slice key)
 {
     MDB_val k = val_of(key);
+    remember(t, table, key);
     charge(t, 0, 0);
     int rc = mdb_del(t->txn, t->db->dbi[table], &k, NULL);
     if (rc != 0 && rc != MDB_NOTFOUND) {

@@ -21,6 +21,7 @@ enum db_table {
     DB_LEASE_KEYS = 4, /* id u64 BE, create revision u64 BE, sub u32 BE -> logical key */
     DB_REQUESTS = 5,   /* log index u64 BE -> request id, result */
     DB_PIECES = 6,     /* revision u64 BE, sub u32 BE, number u32 BE -> a piece of a large row */
+    DB_LINKS = 7,      /* kind, fields -> a few bytes: storage/keys.h */
     DB_TABLE_N
 };
 
@@ -67,6 +68,12 @@ uint8_t *db_put_reserve(struct db_txn *t, enum db_table table, struct slice key,
 /* The same for a key that is behind all others in the table. */
 uint8_t *db_append(struct db_txn *t, enum db_table table, struct slice key, size_t len);
 void db_del(struct db_txn *t, enum db_table table, struct slice key); /* absent is fine */
+
+/* A write transaction can take back what was done since a moment: from db_mark on, what each change
+ * replaces is remembered; db_undo puts all of it back, db_unmark forgets it. One at a time. */
+void db_mark(struct db_txn *t);
+void db_unmark(struct db_txn *t);
+void db_undo(struct db_txn *t);
 
 /* Scans, also several at a time in one transaction. Must be closed before the transaction ends.
  * Outputs as for db_get. */

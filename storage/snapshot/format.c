@@ -9,8 +9,8 @@ enum { SNAPSHOT_VERSION = 1 };
 static const char magic[8] = "MUSTSNAP";
 
 /* Events before what leans on them: pieces, and rows, which are written as references. */
-const enum db_table snapshot_order[DB_TABLE_N] = {DB_META,   DB_EVENTS,     DB_PIECES,  DB_ROWS,
-                                                  DB_LEASES, DB_LEASE_KEYS, DB_REQUESTS};
+const enum db_table snapshot_order[DB_TABLE_N] = {DB_META,   DB_EVENTS,     DB_PIECES,   DB_ROWS,
+                                                  DB_LEASES, DB_LEASE_KEYS, DB_REQUESTS, DB_LINKS};
 
 int snapshot_rank(unsigned table)
 {

@@ -87,11 +87,38 @@ static void check_check(struct slice s, struct buf *again)
     }
 }
 
+static void check_user(struct slice s, struct buf *again)
+{
+    struct user_row r;
+    if (user_row_decode(s, &r) == 0) {
+        user_row_encode(again, &r);
+        MU_INVARIANT(slice_eq(s, buf_slice(again)));
+    }
+}
+
+static void check_session(struct slice s, struct buf *again)
+{
+    struct session_row r;
+    if (session_row_decode(s, &r) == 0) {
+        session_row_encode(again, &r);
+        MU_INVARIANT(slice_eq(s, buf_slice(again)));
+    }
+}
+
+static void check_record(struct slice s, struct buf *again)
+{
+    struct record_row r;
+    if (record_row_decode(s, &r) == 0) {
+        record_row_encode(again, &r);
+        MU_INVARIANT(slice_eq(s, buf_slice(again)));
+    }
+}
+
 static void check_event(struct slice s, struct buf *again)
 {
     static const uint8_t at[EVENT_KEY_SIZE];
     struct event ev;
-    struct slice key, node, service_id;
+    struct slice key, node, service_id, kind, name;
     struct check_name check;
     struct config_name config;
     struct service_name service;
@@ -111,6 +138,7 @@ static void check_event(struct slice s, struct buf *again)
         (void)key_parse_node(key, &node);
         (void)key_parse_place(key, &node, &service_id);
         (void)key_parse_check(key, &check);
+        (void)key_parse_record(key, &kind, &name);
     }
 }
 
@@ -119,8 +147,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static void (*const checks[])(struct slice, struct buf *) = {
-        check_config, check_service, check_instance, check_lease,
-        check_event,  check_node,    check_place,    check_check};
+        check_config, check_service, check_instance, check_lease,   check_event, check_node,
+        check_place,  check_check,   check_user,     check_session, check_record};
     struct buf again;
     if (len == 0) {
         return 0;

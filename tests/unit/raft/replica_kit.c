@@ -89,11 +89,10 @@ static void on_stamp(void *arg, uint8_t *data, size_t len)
     data[len - 1] = 'S';
 }
 
-static size_t on_result(void *arg, mu_index index, uint8_t *out)
+static void on_result(void *arg, mu_index index, struct buf *out)
 {
     struct kit_node *n = arg;
-    wire_set_u64(out, n->result_of[index & 8191]);
-    return 8;
+    wire_put_u64(out, n->result_of[index & 8191]);
 }
 
 static void take_work(uv_work_t *w)

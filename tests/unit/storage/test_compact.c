@@ -61,6 +61,43 @@ static void ten_versions(struct kit *k)
     }
 }
 
+static void put_op(struct kit *k, const struct op *o)
+{
+    struct command *c = mem_zalloc(sizeof(*c));
+    c->type = CMD_TXN;
+    c->u.txn = (struct cmd_txn){.n = 1, .ops = o};
+    assert_int_equal(0, kit_apply(k, c).code);
+    mem_free(c);
+}
+
+/* The spaces of a slot are not neighbours; user keys lie between them. */
+static void test_each_slot_has_its_own_spaces(void **state)
+{
+    struct kit k;
+    struct op key = {.type = OP_KEY_SET, .u.key = {.key = LIT("k")}};
+    struct op record = {.type = OP_RECORD_SET, .u.record = {LIT("query"), LIT("q"), LIT("1")}};
+    (void)state;
+    kit_init(&k);
+    for (int i = 0; i < 3; i++) {
+        k.now = 1000 + i;
+        key.u.key.flags = (uint64_t)i;
+        put_op(&k, &key);
+        record.u.record.body = slice_of("123" + i, 1);
+        put_op(&k, &record);
+        kit_put(&k, "a", i == 0 ? "1" : i == 1 ? "2" : "3");
+    }
+    unsigned before = n_events(&k);
+    kit_compact(&k, SPACE_USER, 5000, 1);
+    assert_int_equal(before - 2, n_events(&k));
+    assert_true(compacted(&k, SPACE_USER) == 6 && compacted(&k, SPACE_RECORD) == 0);
+    kit_compact(&k, SPACE_INSTANCE, 5000, 1);
+    assert_int_equal(before - 4, n_events(&k));
+    assert_true(compacted(&k, SPACE_RECORD) == 7 && compacted(&k, SPACE_SESSION) == 7);
+    assert_int_equal(3, n_versions(&k, "a"));
+    kit_check(&k);
+    kit_fini(&k);
+}
+
 static void test_drops_what_is_old_and_superseded(void **state)
 {
     struct kit k;
@@ -350,6 +387,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_drops_what_is_old_and_superseded),
+        cmocka_unit_test(test_each_slot_has_its_own_spaces),
         cmocka_unit_test(test_keeps_the_newest),
         cmocka_unit_test(test_kept_history_stays_readable),
         cmocka_unit_test(test_old_tombstones_go_altogether),

@@ -69,7 +69,7 @@ static void watch(struct world *w, struct watcher *x, const char *key, int is_pr
 static void publish(struct world *w, mu_rev rev, const char *key)
 {
     struct change c = {.rev = rev, .key = slice_str(key)};
-    struct change_set set = {&c, 1};
+    struct change_set set = {&c, 1, NULL, 0};
     hub_publish(w->hub, &set, rev);
     turn(w);
 }
@@ -123,7 +123,7 @@ static void cancel_gives_the_sub_back_once(void **state)
     for (int order = 0; order < 3; order++) {
         struct watcher *x = mem_zalloc(sizeof(*x));
         struct change c = {.rev = 20 + (mu_rev)order, .key = SLICE_LIT("Ck")};
-        struct change_set set = {&c, 1};
+        struct change_set set = {&c, 1, NULL, 0};
         watch(w, x, "Ck", 0, 20 + (mu_rev)order);
         if (order == 0) { /* cancel alone */
             hub_cancel(w->hub, &x->sub);
