@@ -11,6 +11,7 @@ struct check {
     uint32_t n_keys;
     const char **names; /* by that number */
     int64_t late_ms;    /* an end of a lease may come so much behind its TTL */
+    int64_t wake_ms;    /* and an answer to who waits behind a change */
     size_t n_found, n_gave_up;
     int is_quiet;
 };
@@ -34,5 +35,19 @@ void check_fence(struct check *k);
 /* tests/faults/check_watch.c */
 void check_watches(struct check *k);
 void check_versions(struct check *k); /* a key's history against all that is known of it */
+/* tests/faults/check_wait.c */
+void check_waits(struct check *k);
+void check_groups(struct check *k);
 /* tests/faults/check_lease.c */
 void check_leases(struct check *k);
+
+/* When faults were under way: tests/faults/check_calm.c */
+struct check_calm {
+    struct check_span *faults;
+    size_t n;
+};
+
+void check_calm_init(struct check_calm *c, const struct check *k);
+void check_calm_fini(struct check_calm *c);
+/* When the cluster was last disturbed before `at`; `at` itself when it is then. */
+int64_t check_calm_since(const struct check_calm *c, int64_t at);

@@ -19,41 +19,7 @@ struct life {
     size_t n_ops;
 };
 
-struct span {
-    int64_t from, to;
-};
-
 static const int64_t MS = 1000000;
-
-static int span_order(const void *a, const void *b)
-{
-    const struct span *x = a, *y = b;
-    return (x->from > y->from) - (x->from < y->from);
-}
-
-static size_t faults_of(const struct check *k, struct span *out)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < k->h->n; i++) {
-        const struct hist_op *o = &k->h->ops[i];
-        if (o->kind == HIST_FAULT) {
-            out[n++] = (struct span){o->call_ns, o->return_ns};
-        }
-    }
-    qsort(out, n, sizeof(*out), span_order);
-    return n;
-}
-
-/* When the cluster was last disturbed before `at`; `at` itself when it is right then. */
-static int64_t last_trouble(const struct span *faults, size_t n, int64_t at)
-{
-    int64_t last = 0;
-    for (size_t i = 0; i < n && faults[i].from <= at; i++) {
-        int64_t to = faults[i].to < at ? faults[i].to : at;
-        last = to > last ? to : last;
-    }
-    return last;
-}
 
 static void take_sign(struct life *l, const struct hist_op *o)
 {
@@ -78,9 +44,9 @@ static void gone(struct check *k, const struct life *l, const struct hist_op *o,
 }
 
 static void present(struct check *k, const struct life *l, const struct hist_op *o,
-                    const struct span *faults, size_t n_faults)
+                    const struct check_calm *calm)
 {
-    int64_t calm_since = last_trouble(faults, n_faults, o->call_ns);
+    int64_t calm_since = check_calm_since(calm, o->call_ns);
     int64_t from = l->last_sign > calm_since ? l->last_sign : calm_since;
     int64_t limit = from + l->ttl_ns + k->late_ms * MS;
     if (l->ttl_ns != 0 && o->call_ns > limit) {
@@ -92,8 +58,9 @@ static void present(struct check *k, const struct life *l, const struct hist_op 
 void check_leases(struct check *k)
 {
     struct life *lives = mem_zalloc((k->n_keys + 1) * sizeof(*lives));
-    struct span *faults = mem_zalloc((k->h->n + 1) * sizeof(*faults));
-    size_t n_faults = faults_of(k, faults), n_lives = 0;
+    struct check_calm calm;
+    size_t n_lives = 0;
+    check_calm_init(&calm, k);
     for (size_t i = 0; i < k->h->n; i++) {
         const struct hist_op *o = &k->h->ops[i];
         if (o->kind == HIST_GRANT || o->kind == HIST_KEEP) {
@@ -115,10 +82,10 @@ void check_leases(struct check *k)
         } else if (o->kind == HIST_EVENT && o->value == 0) {
             gone(k, l, o, "an event says that it went");
         } else if (o->kind == HIST_SEEN && o->out == HIST_OK) {
-            present(k, l, o, faults, n_faults);
+            present(k, l, o, &calm);
         }
     }
     check_count(k, "lives", n_lives);
     mem_free(lives);
-    mem_free(faults);
+    check_calm_fini(&calm);
 }

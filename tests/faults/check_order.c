@@ -32,6 +32,11 @@ static int as_linear(const struct check *k, size_t i, struct linear_op *out)
         out->outcome = LINEAR_OK;
         out->result = o->out == HIST_OK ? o->value : LINEAR_ABSENT;
         return o->out <= HIST_FAIL;
+    case HIST_WAIT: /* a read, whether it waited or not; what came was not told when unknown */
+        out->kind = LINEAR_READ;
+        out->outcome = LINEAR_OK;
+        out->result = o->out == HIST_OK ? o->value : o->want;
+        return o->out <= HIST_FAIL;
     case HIST_WRITE:
         out->kind = LINEAR_WRITE;
         return o->out == HIST_OK || o->out == HIST_UNKNOWN;
@@ -100,7 +105,8 @@ static int is_ordered(const struct hist_op *o)
     if (o->rev == 0) {
         return 0;
     }
-    if (o->kind == HIST_READ || o->kind == HIST_LIST || o->kind == HIST_SEEN) {
+    if (o->kind == HIST_READ || o->kind == HIST_LIST || o->kind == HIST_SEEN ||
+        o->kind == HIST_WAIT) {
         return o->out <= HIST_FAIL;
     }
     return check_is_write(o) && o->out == HIST_OK;
@@ -239,7 +245,7 @@ void check_nowhere(struct check *k)
     for (size_t i = 0; i < k->h->n; i++) {
         const struct hist_op *o = &k->h->ops[i];
         int is_sight = o->kind == HIST_READ || o->kind == HIST_STALE || o->kind == HIST_SEEN ||
-                       (o->kind == HIST_EVENT && o->key[0] != 'a');
+                       o->kind == HIST_WAIT || (o->kind == HIST_EVENT && o->key[0] != 'a');
         if (is_sight && o->value != 0 && o->out == HIST_OK) {
             one_sight(k, writes, n, o, o->value);
             n_seen++;

@@ -201,12 +201,25 @@ static int has_rev(const struct hist_op *o, uint64_t rev)
     return low < o->n_values && o->values[low] == rev;
 }
 
+static int was_compacted(const struct check *k, const struct hist_op *o)
+{
+    for (size_t i = 0; i < k->h->n; i++) {
+        const struct hist_op *f = &k->h->ops[i];
+        if (f->kind == HIST_FAULT && strcmp(f->key, "compact") == 0 && f->call_ns < o->return_ns) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* from: the first revision of which it must tell; a compaction drops what is older. */
 static void one_key(struct check *k, const struct hist_op *o, uint32_t key,
                     const struct change *changes, size_t n)
 {
+    uint64_t from = was_compacted(k, o) && o->n_values > 0 ? o->values[0] : 0;
     uint64_t n_known = 0, last = 0;
     for (size_t i = 0; i < n; i++) {
-        if (changes[i].key != key || changes[i].rev == last) {
+        if (changes[i].key != key || changes[i].rev == last || changes[i].rev < from) {
             continue;
         }
         last = changes[i].rev;

@@ -9,8 +9,8 @@
 #include "base/mem.h"
 
 const char *const hist_kind_names[HIST_KIND_N] = {
-    "read",   "write", "cas",  "delete",   "list",  "append", "stale", "repeat",
-    "stream", "event", "mark", "versions", "grant", "keep",   "seen",  "fault",
+    "read",  "write", "cas",      "delete", "list", "append", "stale", "repeat", "stream",
+    "event", "mark",  "versions", "grant",  "keep", "seen",   "wait",  "group",  "fault",
 };
 static const char *const out_names[HIST_OUT_N] = {"ok", "fail", "none", "unknown"};
 

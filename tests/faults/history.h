@@ -23,6 +23,9 @@ enum hist_kind {
     HIST_GRANT,    /* key begins to live for ttl */
     HIST_KEEP,     /* and goes on */
     HIST_SEEN,     /* OK: it is there; FAIL: it is gone */
+    HIST_WAIT,     /* want: what was held. OK: value came instead; FAIL: the wait passed; UNKNOWN:
+                      something came */
+    HIST_GROUP,    /* of the want keys below key, which go together, value were there */
     HIST_FAULT,    /* key: which */
     HIST_KIND_N
 };

@@ -22,7 +22,8 @@ struct job {
 
 static const struct job jobs[] = {
     {"register", load_register, 4}, {"append", load_append, 2}, {"lock", load_lock, 3},
-    {"registry", load_registry, 2}, {"lease", load_lease, 12},  {"watch", load_watch, 3},
+    {"registry", load_registry, 2}, {"lease", load_lease, 12},  {"group", load_group, 1},
+    {"wait", load_wait, 3},         {"watch", load_watch, 3},
 };
 
 struct start {
@@ -253,6 +254,10 @@ static int finish(struct load *l, struct start *starts, size_t n, int is_stop)
         caller_free(starts[i].client.caller);
     }
     caller_free(last.caller);
+    if (rc == 0 && atomic_load(&l->n_short) > 0) {
+        fprintf(stderr, "load: %u watchers did not reach the end\n", atomic_load(&l->n_short));
+        rc = 1;
+    }
     return rc;
 }
 

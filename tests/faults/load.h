@@ -20,7 +20,8 @@ struct load {
     pthread_mutex_t lock;  /* of out */
     atomic_int is_over;    /* no new operations */
     atomic_ullong end_rev; /* not 0: watchers end when they are there */
-    atomic_uint n_clients;
+    atomic_uint n_clients, n_streams;
+    atomic_uint n_short; /* watchers that did not reach the end */
     atomic_ullong n_ops;
 };
 
@@ -56,12 +57,19 @@ struct write {
 /* One write with its repeats; fills out and rev of o and returns the last answer. */
 struct reply load_write(struct client *c, const struct write *w, struct hist_op *o);
 
+/* Reads a register; its value and revision, 0 when it is not there. OK or FAIL when that was told.
+ */
+enum hist_out load_read(struct client *c, const char *key, const char *query, uint64_t *value,
+                        uint64_t *rev);
+
 /* Workloads: until load->is_over. */
 void load_register(struct client *c); /* tests/faults/load_config.c */
 void load_append(struct client *c);
 void load_lock(struct client *c);
 void load_registry(struct client *c); /* tests/faults/load_service.c */
 void load_lease(struct client *c);
+void load_group(struct client *c); /* tests/faults/load_group.c */
+void load_wait(struct client *c);  /* tests/faults/load_wait.c */
 void load_watch(struct client *c); /* tests/faults/load_watch.c */
 /* The list as it is at the end; FAIL: there is no such list, NONE: nobody answers. */
 enum hist_out load_last_list(struct client *c, size_t which, uint64_t number);

@@ -15,10 +15,8 @@ static void path_of(char *out, size_t cap, const char *key, const char *query)
     snprintf(out, cap, CONF "%s%s", key, query);
 }
 
-/* Reads the register; its value and revision, 0 when it is not there. OK or FAIL when that was
- * told. */
-static enum hist_out read_one(struct client *c, const char *key, const char *query, uint64_t *value,
-                              uint64_t *rev)
+enum hist_out load_read(struct client *c, const char *key, const char *query, uint64_t *value,
+                        uint64_t *rev)
 {
     char path[128];
     int is_stale = strstr(query, "=stale") != NULL;
@@ -97,16 +95,16 @@ void load_register(struct client *c)
         snprintf(key, sizeof(key), "r%" PRIu64 "-%" PRIu64, load_epoch(c->load),
                  load_random(c, LOAD_KEYS));
         if (what < 35) {
-            read_one(c, key, "", &value, &rev);
+            load_read(c, key, "", &value, &rev);
         } else if (what < 42) {
-            read_one(c, key, "?consistency=stale", &value, &rev);
+            load_read(c, key, "?consistency=stale", &value, &rev);
         } else if (what < 65) {
             struct hist_op o = load_begin(c, HIST_WRITE, key);
             o.value = load_unique(c);
             put(c, &o, "", 0);
         } else if (what < 73) {
             erase(c, key, 0, 0);
-        } else if (read_one(c, key, "", &value, &rev) <= HIST_FAIL) {
+        } else if (load_read(c, key, "", &value, &rev) <= HIST_FAIL) {
             if (what < 78 && value != 0) {
                 erase(c, key, value, rev);
             } else {
@@ -242,7 +240,7 @@ void load_lock(struct client *c)
             guarded_write(c, guard, rev);
             guarded_write(c, guard, rev);
             erase(c, lock, mine, rev);
-        } else if (out == HIST_FAIL && read_one(c, lock, "", &value, &rev) == HIST_OK) {
+        } else if (out == HIST_FAIL && load_read(c, lock, "", &value, &rev) == HIST_OK) {
             int64_t now = caller_now_ns();
             if (held_value[which] != value) {
                 held_value[which] = value;

@@ -12,7 +12,8 @@ enum { SILENCE_MS = 4000, STREAM_MS_MAX = 6000 };
 struct watcher {
     struct client *c;
     uint64_t last;
-    int has_last;
+    uint32_t stream;
+    int has_last; /* 0: begins anew, as another stream */
     char event[16];
 };
 
@@ -54,15 +55,14 @@ static void one_event(struct watcher *w, struct json_t *item, uint64_t rev, stru
     o.value = is_delete ? 0 : event_value(&j, is_config);
     o.version = (uint64_t)jr_int(&j, "version", 0, 0, INT64_MAX);
     o.rev = rev;
-    o.stream = w->c->process;
+    o.stream = w->stream;
     o.call_ns = caller_now_ns();
     load_record(w->c, &o);
 }
 
 static void simple(struct watcher *w, enum hist_kind kind, uint64_t rev)
 {
-    struct hist_op o = {
-        .kind = kind, .process = w->c->process, .stream = w->c->process, .rev = rev};
+    struct hist_op o = {.kind = kind, .process = w->c->process, .stream = w->stream, .rev = rev};
     snprintf(o.on, sizeof(o.on), "%s", w->c->load->nodes[w->c->node].name);
     o.call_ns = caller_now_ns();
     load_record(w->c, &o);
@@ -78,7 +78,15 @@ static void message(struct watcher *w, const char *data)
     }
     jr_begin(&j, doc, &e);
     uint64_t rev = (uint64_t)jr_int(&j, "revision", 0, 0, INT64_MAX);
+    if (strcmp(w->event, "compacted") == 0) {
+        w->has_last = 0;
+        jr_free(doc);
+        return;
+    }
     if (strcmp(w->event, "progress") == 0) {
+        if (!w->has_last) {
+            w->stream = atomic_fetch_add(&w->c->load->n_streams, 1) + 1;
+        }
         simple(w, w->has_last ? HIST_MARK : HIST_STREAM, rev);
     } else if (strcmp(w->event, "change") == 0) {
         struct json_t *events = jr_arr(&j, "events", 100000);
@@ -94,7 +102,7 @@ static void message(struct watcher *w, const char *data)
 static int is_done(struct watcher *w)
 {
     uint64_t end = atomic_load(&w->c->load->end_rev);
-    return end != 0 && w->last >= end;
+    return end != 0 && w->has_last && w->last >= end;
 }
 
 static void follow(struct watcher *w)
@@ -105,9 +113,10 @@ static void follow(struct watcher *w)
     }
     int64_t until = caller_now_ns() + (1000 + (int64_t)load_random(w->c, STREAM_MS_MAX)) * 1000000;
     struct reply r =
-        caller_stream(w->c->caller, "/api/v1/watch?configs=f/*&services=s*,t*&progress=1s", headers,
-                      LOAD_TIMEOUT_MS);
+        caller_stream(w->c->caller, "/api/v1/watch?configs=f/*&services=s*,t*,m*&progress=1s",
+                      headers, LOAD_TIMEOUT_MS);
     if (r.status != 200) {
+        w->has_last &= r.status != 410; /* what it would resume from is no longer kept */
         return;
     }
     const char *line;
@@ -135,4 +144,5 @@ void load_watch(struct client *c)
         load_switch(c);
         load_pause(c, 30);
     }
+    atomic_fetch_add(&c->load->n_short, (unsigned)!is_done(&w));
 }

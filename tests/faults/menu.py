@@ -4,7 +4,9 @@
 Whatever a fault leaves dead is started again by the driver. A fault that destroys what a node had stored (damage) begins only
 when all three nodes are whole: two of three copies are what the cluster promises to keep.
 """
+import contextlib
 import errno
+import http.client
 import os
 import signal
 import subprocess
@@ -61,11 +63,17 @@ def kill_all(w, r):
     yield from kill(w, w.nodes, r)
 
 
+@fault("kill-two")
+def kill_two(w, r):
+    """What is left is a minority."""
+    yield from kill(w, r.sample(w.nodes, 2), r)
+
+
 @fault("stop-one")
 def stop_one(w, r):
     """An orderly stop and a start."""
     x = anyone(w, r)
-    x.excused = {0, -signal.SIGTERM}
+    x.excused |= {0, -signal.SIGTERM}
     x.signal(signal.SIGTERM)
     end = time.monotonic() + 15
     while x.alive() and time.monotonic() < end:
@@ -94,11 +102,20 @@ def pause_one(w, r):
 @fault("transfer")
 def transfer(w, r):
     x = leader(w, r)
-    try:
+    with contextlib.suppress(OSError, http.client.HTTPException):
         x.post("/api/v1/cluster:transfer", {})
-    except OSError:
-        pass
     yield 0.05
+
+
+@fault("compact")
+def compact(w, r):
+    """Histories of configs are cut: who wants to resume from what is gone must be told so."""
+    x = leader(w, r)
+    body = {"keep": "0s", "versions": r.choice([1, 1, 5, 50])}
+    for _ in range(3):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            x.post("/api/v1/cluster:compact", body)
+        yield 0.05
 
 
 # --- disks ---
@@ -350,6 +367,12 @@ def loss(w, r):
 @fault("delay", "net")
 def delay(w, r):
     yield from cut_links(w, everywhere(f"delay={r.choice([5, 40, 120])} jitter={r.choice([0, 30])}"), r.uniform(1.0, 3.0))
+
+
+@fault("reorder", "net")
+def reorder(w, r):
+    """Frames overtake each other."""
+    yield from cut_links(w, everywhere(f"delay=1 jitter={r.choice([5, 20])}"), r.uniform(1.0, 2.0))
 
 
 @fault("duplicates", "net")
