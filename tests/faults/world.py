@@ -25,7 +25,7 @@ MS_REC, MS_PRIVATE = 0x4000, 0x40000
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
 PR_SET_PDEATHSIG = 1
-DISK_MIB = 160
+DISK_MIB, DISK_MIB_PER_S = 160, 4  # what clients write in a second, with its log, and as it is copied by a rejoin
 NAMES = ("n1", "n2", "n3")
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -98,7 +98,7 @@ class Node:
     def make_disk(self):
         image = self.world.base / f"{self.name}.img"
         with open(image, "wb") as f:
-            f.truncate(DISK_MIB << 20)
+            f.truncate(self.world.disk_mib << 20)
         tell(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)])
         self.mount()
 
@@ -206,8 +206,9 @@ class Node:
 
 
 class World:
-    def __init__(self, base, build, seed):
+    def __init__(self, base, build, seed, busy_s=0):
         self.base, self.build, self.seed = pathlib.Path(base), pathlib.Path(build), seed
+        self.disk_mib = min(DISK_MIB + int(busy_s * DISK_MIB_PER_S), 1500)
         self.skipped = []
         self.switch, self.spaces, self.nodes = None, [], []
         shim = self.build / "tests" / "faults" / "faultshim.so"

@@ -298,8 +298,8 @@ static void change_members(const struct fault *f, int nr)
         c.victim = nr;
     }
     if (f->kind == FAULT_REPLACE) {
-        if (is_anyone_hurt() && count_alive_members() <= 4) {
-            c.victim = -1; /* growth only */
+        if (is_anyone_hurt()) {
+            c.victim = -1; /* growth only: the newcomer does not vote yet */
         } else {
             node_die(&world->nodes[nr], DEATH_POWER);
             world->nodes[nr].is_gone = 1;

@@ -14,6 +14,7 @@
 
 struct truth {
     mu_term term;
+    mu_term in;     /* term of who applied it first: it was committed in this one or before */
     uint64_t entry; /* hash of kind and data */
     uint64_t state; /* the store's hash when a batch ended here; 0: none did */
     mu_rev revision;
@@ -202,6 +203,17 @@ static mu_term term_at(struct sim_node *n, mu_index i)
     return i + 1 < wal_first(w) ? truth[i].term : wal_term(w, i);
 }
 
+/* The last entry that was committed in a term before this one. A leader that won late, of a term
+ * that others have left behind, need not have what they committed since. */
+static mu_index committed_before(mu_term term)
+{
+    mu_index i = applied;
+    while (i > 0 && truth[i].in >= term) {
+        i--;
+    }
+    return i;
+}
+
 static void check_complete(struct sim_node *n, mu_index i)
 {
     struct wal *w = node_replica(n)->wal;
@@ -226,7 +238,7 @@ static void new_leader(struct sim_node *n, mu_term term)
     reigns[n_reigns++] = (struct reign){term, n->nr};
     world->out->elections++;
     sim_trace("leads", (uint64_t)n->nr, term);
-    check_complete(n, applied);
+    check_complete(n, committed_before(term));
     faults_leader_seen(n);
 }
 
@@ -293,10 +305,11 @@ static void note_entry(struct sim_node *n, const struct store_entry *e)
     applied = e->index;
     truth[applied].entry = h;
     truth[applied].term = e->term;
+    truth[applied].in = n->seen_term > e->term ? n->seen_term : e->term;
     world->out->applied++;
     check_majority(e->index, e->term);
     struct sim_node *leader = node_leading();
-    if (leader != NULL && node_term(node_replica(leader)->node) > e->term) {
+    if (leader != NULL && node_term(node_replica(leader)->node) > truth[applied].in) {
         check_complete(leader, e->index);
     }
 }
