@@ -215,9 +215,17 @@ static enum call_step end(struct call *c, muster_status status)
     return CALL_END;
 }
 
+/* Without memory nobody knows how a write ended that was on its way. */
+static muster_status no_memory(const struct call *c, struct muster_error *e)
+{
+    return c->may_be_done
+               ? status_set(e, MUSTER_UNKNOWN, "out of memory after the request was sent")
+               : status_no_memory(e);
+}
+
 static enum call_step end_no_memory(struct call *c)
 {
-    return end(c, status_no_memory(&c->error));
+    return end(c, no_memory(c, &c->error));
 }
 
 static enum call_step give_up(struct call *c)
@@ -318,6 +326,7 @@ static enum call_step failed(struct call *c, int code, int64_t now)
         return end(c, status_set(&c->error, MUSTER_CLOSED, "ended by on_data"));
     }
     if (c->in.fault == HTTP_NO_MEMORY || code == CURLE_OUT_OF_MEMORY) {
+        c->may_be_done |= c->is_write && http_was_sent(c->easy);
         call_abandon(c);
         return end_no_memory(c);
     }
@@ -421,8 +430,9 @@ muster_status call_perform(struct call *c, struct muster_error *e)
 static muster_status give_answer(struct call *c, struct muster_answer **out, struct muster_error *e)
 {
     struct muster_answer *a = cmem_zalloc(sizeof(*a));
+    c->may_be_done = c->is_write;
     if (a == NULL) {
-        return status_no_memory(e);
+        return no_memory(c, e);
     }
     *a = (struct muster_answer){.http_status = c->in.status,
                                 .revision = c->in.revision,
@@ -435,7 +445,7 @@ static muster_status give_answer(struct call *c, struct muster_answer **out, str
     a->body = cbuf_take(&c->in.body);
     if (a->body == NULL) {
         muster_answer_free(a);
-        return status_no_memory(e);
+        return no_memory(c, e);
     }
     *out = a;
     return MUSTER_OK;

@@ -4,10 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "base/text.h"
 #include "client/client_impl.h"
+#include "client/json.h"
 #include "client/mem.h"
 #include "client/snapfile.h"
 
@@ -261,12 +260,13 @@ static char *publish_path(const char *group, const char *key, const struct muste
 
 static muster_status revision_of(const struct call *c, uint64_t *out, struct muster_error *e)
 {
-    json_t *doc = json_loadb(c->in.body.p, c->in.body.len, 0, NULL);
-    json_int_t revision = json_integer_value(json_object_get(doc, "revision"));
-    json_decref(doc);
+    struct cjson_doc *doc = NULL;
+    (void)cjson_parse(c->in.body.p, c->in.body.len, &doc);
+    int64_t revision = cjson_int(cjson_get(cjson_root(doc), "revision"));
+    cjson_free(doc);
     if (revision <= 0) {
         /* The write is done, as its status says; the header knows its revision as well. */
-        revision = (json_int_t)c->in.revision;
+        revision = (int64_t)c->in.revision;
     }
     if (revision <= 0) {
         return status_set(e, MUSTER_REFUSED, "published, but the answer names no revision");

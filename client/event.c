@@ -3,26 +3,35 @@
 
 #include <string.h>
 
-#include <jansson.h>
-
+#include "client/json.h"
 #include "client/mem.h"
 
 struct event_doc {
-    json_t *root;
-    json_t *events;
+    struct cjson_doc *json;
+    size_t n;
+    const struct cjson *events[];
 };
 
 muster_status event_parse(const char *data, size_t len, struct event_doc **out)
 {
-    struct event_doc *d = cmem_zalloc(sizeof(*d));
-    if (d == NULL) {
-        return MUSTER_NO_MEMORY;
+    struct cjson_doc *json = NULL;
+    muster_status rc = cjson_parse(data, len, &json);
+    const struct cjson *events = cjson_get(cjson_root(json), "events");
+    if (rc == MUSTER_OK && !cjson_is_array(events)) {
+        rc = MUSTER_INVALID;
     }
-    d->root = json_loadb(data, len, JSON_ALLOW_NUL, NULL);
-    d->events = json_object_get(d->root, "events");
-    if (!json_is_array(d->events)) {
-        event_free(d);
-        return MUSTER_INVALID;
+    struct event_doc *d = NULL;
+    if (rc == MUSTER_OK) {
+        d = cmem_alloc(sizeof(*d) + cjson_count(events) * sizeof(d->events[0]));
+        rc = d != NULL ? MUSTER_OK : MUSTER_NO_MEMORY;
+    }
+    if (rc != MUSTER_OK) {
+        cjson_free(json);
+        return rc;
+    }
+    *d = (struct event_doc){.json = json};
+    for (const struct cjson *o = cjson_first(events); o != NULL; o = cjson_next(o)) {
+        d->events[d->n++] = o;
     }
     *out = d;
     return MUSTER_OK;
@@ -31,48 +40,46 @@ muster_status event_parse(const char *data, size_t len, struct event_doc **out)
 void event_free(struct event_doc *doc)
 {
     if (doc != NULL) {
-        json_decref(doc->root);
+        cjson_free(doc->json);
         cmem_free(doc);
     }
 }
 
 size_t event_count(const struct event_doc *doc)
 {
-    return json_array_size(doc->events);
+    return doc->n;
 }
 
-static const char *text_of(const json_t *o, const char *name)
+static const char *text_of(const struct cjson *o, const char *name)
 {
-    return json_string_value(json_object_get(o, name));
+    return cjson_text(cjson_get(o, name));
 }
 
-static uint64_t number_of(const json_t *o, const char *name)
+static uint64_t number_of(const struct cjson *o, const char *name)
 {
-    json_int_t v = json_integer_value(json_object_get(o, name));
+    int64_t v = cjson_int(cjson_get(o, name));
     return v > 0 ? (uint64_t)v : 0;
 }
 
-static bool config_at(const json_t *o, struct event *out)
+static bool config_at(const struct cjson *o, struct event *out)
 {
-    const json_t *content = json_object_get(o, "content");
     out->group = text_of(o, "group");
     out->name = text_of(o, "key");
     out->version = number_of(o, "version");
     out->content_type = text_of(o, "content_type");
-    if (!json_is_string(content)) {
-        content = json_object_get(o, "content_base64");
-        out->is_base64 = json_is_string(content);
+    out->content = cjson_bytes(cjson_get(o, "content"), &out->content_len);
+    if (out->content == NULL) {
+        out->content = cjson_bytes(cjson_get(o, "content_base64"), &out->content_len);
+        out->is_base64 = out->content != NULL;
     }
-    out->content = json_string_value(content);
-    out->content_len = json_string_length(content);
     return out->group != NULL && out->name != NULL;
 }
 
-static bool instance_at(const json_t *o, struct event *out)
+static bool instance_at(const struct cjson *o, struct event *out)
 {
-    const json_t *names = o;
+    const struct cjson *names = o;
     if (!out->is_delete) {
-        out->instance = json_object_get(o, "instance");
+        out->instance = cjson_get(o, "instance");
         names = out->instance;
     }
     out->group = text_of(names, "group");
@@ -84,7 +91,7 @@ static bool instance_at(const json_t *o, struct event *out)
 
 bool event_at(const struct event_doc *doc, size_t i, struct event *out)
 {
-    const json_t *o = json_array_get(doc->events, i);
+    const struct cjson *o = doc->events[i];
     const char *type = text_of(o, "type");
     const char *kind = text_of(o, "kind");
     if (type == NULL || kind == NULL) {

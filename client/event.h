@@ -8,7 +8,7 @@
 
 #include "client/include/muster.h"
 
-struct json_t;
+struct cjson;
 struct event_doc;
 
 /* Borrows from its document. */
@@ -27,7 +27,7 @@ struct event {
     /* instance */
     const char *cluster;
     const char *id;
-    struct json_t *instance; /* put: the whole document */
+    const struct cjson *instance; /* put: the whole document */
 };
 
 /* MUSTER_INVALID: not such a message. */

@@ -2,11 +2,11 @@
 #include "client/instance.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "base/text.h"
+#include "client/json.h"
 #include "client/mem.h"
 #include "client/status.h"
 
@@ -55,25 +55,25 @@ static void *put_array(struct room *r, size_t n, size_t size)
     return at;
 }
 
-static const char *text_of(const json_t *o, const char *name, const char *dflt)
+static const char *text_of(const struct cjson *o, const char *name, const char *dflt)
 {
-    const char *s = json_string_value(json_object_get(o, name));
+    const char *s = cjson_text(cjson_get(o, name));
     return s != NULL ? s : dflt;
 }
 
-static bool put_tags(struct room *r, const json_t *doc, struct muster_instance *i)
+static bool put_tags(struct room *r, const struct cjson *doc, struct muster_instance *i)
 {
-    const json_t *tags = json_object_get(doc, "tags");
-    size_t n = json_array_size(tags);
+    const struct cjson *tags = cjson_get(doc, "tags");
+    size_t n = cjson_is_array(tags) ? cjson_count(tags) : 0, k = 0;
     const char **v = put_array(r, n, sizeof(*v));
-    for (size_t k = 0; k < n; k++) {
-        const char *s = json_string_value(json_array_get(tags, k));
+    for (tags = n > 0 ? cjson_first(tags) : NULL; tags != NULL; tags = cjson_next(tags)) {
+        const char *s = cjson_text(tags);
         if (s == NULL || n > MEMBERS_MAX) {
             return false;
         }
         s = put_text(r, s);
         if (v != NULL) {
-            v[k] = s;
+            v[k++] = s;
         }
     }
     i->tags = v;
@@ -81,22 +81,21 @@ static bool put_tags(struct room *r, const json_t *doc, struct muster_instance *
     return true;
 }
 
-static bool put_metadata(struct room *r, const json_t *doc, struct muster_instance *i)
+static bool put_metadata(struct room *r, const struct cjson *doc, struct muster_instance *i)
 {
-    json_t *metadata = json_object_get(doc, "metadata");
-    size_t n = json_object_size(metadata), k = 0;
+    const struct cjson *metadata = cjson_get(doc, "metadata");
+    size_t n = cjson_is_array(metadata) ? 0 : cjson_count(metadata), k = 0;
     struct muster_pair *v = put_array(r, n, sizeof(*v));
-    const char *name;
-    json_t *value;
     if (n > MEMBERS_MAX) {
         return false;
     }
-    json_object_foreach (metadata, name, value) {
-        const char *s = json_string_value(value);
+    for (metadata = n > 0 ? cjson_first(metadata) : NULL; metadata != NULL;
+         metadata = cjson_next(metadata)) {
+        const char *s = cjson_text(metadata);
         if (s == NULL) {
             return false;
         }
-        struct muster_pair p = {.name = put_text(r, name)};
+        struct muster_pair p = {.name = put_text(r, cjson_name(metadata))};
         p.value = put_text(r, s);
         if (v != NULL) {
             v[k++] = p;
@@ -107,28 +106,28 @@ static bool put_metadata(struct room *r, const json_t *doc, struct muster_instan
     return true;
 }
 
-static uint32_t weight_of(const json_t *doc)
+static uint32_t weight_of(const struct cjson *doc)
 {
-    const json_t *w = json_object_get(doc, "weight");
-    double v = json_is_number(w) ? json_number_value(w) : 1;
+    double v = 1;
+    (void)cjson_number(cjson_get(doc, "weight"), &v);
     if (!(v > 0)) {
         return 0;
     }
     return v < 1 ? 1 : v > WEIGHT_MAX ? WEIGHT_MAX : (uint32_t)lround(v);
 }
 
-static bool fill(struct room *r, const json_t *doc, struct muster_instance *i)
+static bool fill(struct room *r, const struct cjson *doc, struct muster_instance *i)
 {
     const char *id = text_of(doc, "id", NULL), *address = text_of(doc, "address", NULL);
     if (id == NULL || address == NULL) {
         return false;
     }
-    json_int_t port = json_integer_value(json_object_get(doc, "port"));
-    json_int_t revision = json_integer_value(json_object_get(doc, "revision"));
+    int64_t port = cjson_int(cjson_get(doc, "port"));
+    int64_t revision = cjson_int(cjson_get(doc, "revision"));
     *i = (struct muster_instance){.port = port >= 0 && port <= 65535 ? (uint16_t)port : 0,
                                   .weight = weight_of(doc),
-                                  .enabled = !json_is_false(json_object_get(doc, "enabled")),
-                                  .healthy = json_is_true(json_object_get(doc, "healthy")),
+                                  .enabled = !cjson_is_false(cjson_get(doc, "enabled")),
+                                  .healthy = cjson_is_true(cjson_get(doc, "healthy")),
                                   .revision = revision > 0 ? (uint64_t)revision : 0};
     const char *ttl = text_of(doc, "ttl", "");
     (void)text_duration_ms(slice_str(ttl), TTL_MAX_MS, &i->ttl_ms);
@@ -144,7 +143,7 @@ static bool fill(struct room *r, const json_t *doc, struct muster_instance *i)
     return r->used <= TEXT_MAX;
 }
 
-muster_status inst_parse(const json_t *doc, struct inst **out)
+muster_status inst_parse(const struct cjson *doc, struct inst **out)
 {
     struct room r = {0};
     struct muster_instance count;
@@ -219,19 +218,23 @@ static int compare(const void *a, const void *b)
 
 muster_status inst_list_parse(const char *json, size_t len, struct inst_list **out)
 {
-    json_t *doc = json_loadb(json, len, 0, NULL);
-    const json_t *all = json_object_get(doc, "instances");
-    size_t n = json_array_size(all);
-    muster_status rc = json_is_array(all) && n <= INSTANCES_MAX ? MUSTER_OK : MUSTER_INVALID;
+    struct cjson_doc *doc = NULL;
+    muster_status rc = cjson_parse(json, len, &doc);
+    const struct cjson *all = cjson_get(cjson_root(doc), "instances");
+    size_t n = cjson_count(all);
+    if (rc == MUSTER_OK && (!cjson_is_array(all) || n > INSTANCES_MAX)) {
+        rc = MUSTER_INVALID;
+    }
     struct inst_list *l = rc == MUSTER_OK ? list_new(n) : NULL;
     if (rc == MUSTER_OK && l == NULL) {
         rc = MUSTER_NO_MEMORY;
     }
-    for (size_t k = 0; rc == MUSTER_OK && k < n; k++) {
-        rc = inst_parse(json_array_get(all, k), &l->v[k]);
+    for (const struct cjson *o = cjson_first(all); rc == MUSTER_OK && o != NULL;
+         o = cjson_next(o)) {
+        rc = inst_parse(o, &l->v[l->n]);
         l->n += rc == MUSTER_OK;
     }
-    json_decref(doc);
+    cjson_free(doc);
     if (rc != MUSTER_OK) {
         inst_list_unref(l);
         return rc;

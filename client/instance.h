@@ -9,7 +9,7 @@
 #include "client/include/muster.h"
 #include "client/pick.h"
 
-struct json_t;
+struct cjson;
 
 enum { INSTANCES_MAX = 100000 }; /* of one service */
 
@@ -31,7 +31,7 @@ struct inst_list {
 };
 
 /* Gives an instance made of the server's document. MUSTER_INVALID, MUSTER_NO_MEMORY. */
-muster_status inst_parse(const struct json_t *doc, struct inst **out);
+muster_status inst_parse(const struct cjson *doc, struct inst **out);
 struct inst *inst_ref(struct inst *i);
 void inst_unref(struct inst *i); /* NULL allowed */
 

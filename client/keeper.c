@@ -4,11 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "base/clock.h"
 #include "client/client_impl.h"
 #include "client/instance.h"
+#include "client/json.h"
 #include "client/mem.h"
 
 enum {
@@ -105,12 +104,18 @@ static bool copy_lease(char out[LEASE_LEN + 1], const char *lease)
     return true;
 }
 
-static bool lease_of(const struct http_in *in, char out[LEASE_LEN + 1])
+static muster_status lease_of(const struct http_in *in, char out[LEASE_LEN + 1],
+                              struct muster_error *e)
 {
-    json_t *doc = json_loadb(in->body.p, in->body.len, 0, NULL);
-    bool ok = copy_lease(out, json_string_value(json_object_get(doc, "lease")));
-    json_decref(doc);
-    return ok;
+    struct cjson_doc *doc = NULL;
+    muster_status rc = cjson_parse(in->body.p, in->body.len, &doc);
+    bool ok = copy_lease(out, cjson_text(cjson_get(cjson_root(doc), "lease")));
+    cjson_free(doc);
+    if (rc == MUSTER_NO_MEMORY) {
+        return status_set(e, MUSTER_UNKNOWN, "out of memory after the registration");
+    }
+    return ok ? MUSTER_OK
+              : status_set(e, MUSTER_REFUSED, "the answer to the registration names no lease");
 }
 
 /* --- the beat: one request for all leases --- */
@@ -148,19 +153,19 @@ static void lost(struct keeper *k, const char *lease)
 static size_t take_beat(struct keeper *k, const struct http_in *in)
 {
     size_t n_lost = 0;
-    json_t *doc = json_loadb(in->body.p, in->body.len, 0, NULL);
-    const json_t *all = json_object_get(doc, "leases");
+    struct cjson_doc *doc = NULL;
+    (void)cjson_parse(in->body.p, in->body.len, &doc); /* without memory: the next one tells */
+    const struct cjson *o = cjson_first(cjson_get(cjson_root(doc), "leases"));
     lock(k);
-    for (size_t i = 0; i < json_array_size(all); i++) {
-        const json_t *o = json_array_get(all, i);
-        const char *id = json_string_value(json_object_get(o, "id"));
-        if (id != NULL && id[0] != '\0' && json_object_get(o, "error") != NULL) {
+    for (; o != NULL; o = cjson_next(o)) {
+        const char *id = cjson_text(cjson_get(o, "id"));
+        if (id != NULL && id[0] != '\0' && cjson_get(o, "error") != NULL) {
             lost(k, id);
             n_lost++;
         }
     }
     unlock(k);
-    json_decref(doc);
+    cjson_free(doc);
     return n_lost;
 }
 
@@ -249,7 +254,7 @@ static void reg_done(struct task *t)
     struct reg *r = CONTAINER_OF(t, struct reg, task);
     struct keeper *k = r->keeper;
     char lease[LEASE_LEN + 1];
-    bool ok = t->call.status == MUSTER_OK && lease_of(&t->call.in, lease);
+    bool ok = t->call.status == MUSTER_OK && lease_of(&t->call.in, lease, NULL) == MUSTER_OK;
     if (ok) {
         client_say(k->loop->m, "info", "registered again: %.200s", r->path);
     } else {
@@ -402,9 +407,7 @@ static muster_status register_now(struct muster *m, struct reg *r, struct muster
         return rc;
     }
     rc = call_perform(&c, e);
-    if (rc == MUSTER_OK && !lease_of(&c.in, r->lease)) {
-        rc = status_set(e, MUSTER_REFUSED, "the answer to the registration names no lease");
-    }
+    rc = rc != MUSTER_OK ? rc : lease_of(&c.in, r->lease, e);
     call_fini(&c);
     return rc;
 }
@@ -461,7 +464,8 @@ muster_status muster_register(struct muster *m, const struct muster_instance *i,
     /* Registered anew: the older one is out of the way first, or its repeat could come later. */
     bool was_kept = withdraw(l->keeper, r->delete_path);
     rc = register_now(m, r, e);
-    if (rc == MUSTER_OK || (was_kept && (rc == MUSTER_UNREACHABLE || rc == MUSTER_UNKNOWN))) {
+    bool is_later = rc == MUSTER_UNREACHABLE || rc == MUSTER_UNKNOWN || rc == MUSTER_NO_MEMORY;
+    if (rc == MUSTER_OK || (was_kept && is_later)) {
         add(l->keeper, r); /* what was kept alive is kept alive: it will be registered later */
     } else {
         reg_free(r);

@@ -1,25 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/mem.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Counts down to the allocation that fails; 0: none does. The one mutable global of the library,
- * touched by tests alone. */
-static atomic_long fail_in;
+/* Counts down to the allocation that fails and past it, below fail_to: then none does. The one
+ * mutable state of the library, touched by tests alone. */
+static atomic_long fail_in = LONG_MIN;
+static atomic_long fail_to;
 
 static int must_fail(void)
 {
-    if (atomic_load_explicit(&fail_in, memory_order_relaxed) == 0) {
+    if (atomic_load_explicit(&fail_in, memory_order_relaxed) <= atomic_load(&fail_to)) {
         return 0;
     }
-    return atomic_fetch_sub(&fail_in, 1) == 1;
+    long left = atomic_fetch_sub(&fail_in, 1);
+    return left <= 1 && left > atomic_load(&fail_to);
+}
+
+void cmem_fail_from(long n, long many)
+{
+    atomic_store(&fail_in, LONG_MIN); /* none fails between the two */
+    atomic_store(&fail_to, 1 - many);
+    atomic_store(&fail_in, n);
 }
 
 void cmem_fail_at(long n)
 {
-    atomic_store(&fail_in, n);
+    cmem_fail_from(n > 0 ? n : LONG_MIN, 1);
 }
 
 int cmem_fail_pending(void)

@@ -15,5 +15,7 @@ void cmem_free(void *p);                       /* NULL allowed */
 
 /* For tests: the nth allocation from now on fails, once; 0: none. Any thread's counts. */
 void cmem_fail_at(long n);
+/* For tests: from the nth on, so many fail in a row. */
+void cmem_fail_from(long n, long many);
 /* For tests: 1 when a failure that was asked for is still to come. */
 int cmem_fail_pending(void);

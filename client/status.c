@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
+#include "client/json.h"
 
 enum { PROBLEM_MAX = 65536 }; /* a longer problem document is not read */
 
@@ -81,16 +81,19 @@ muster_status status_from_answer(struct muster_error *e, int http_status, const 
     muster_status status = of_http(http_status);
     struct muster_error n = {.status = status, .http_status = http_status};
     (void)snprintf(n.text, sizeof(n.text), "the server answered %d", http_status);
-    json_t *doc = len > 0 && len <= PROBLEM_MAX ? json_loadb(body, len, 0, NULL) : NULL;
-    const char *code = json_string_value(json_object_get(doc, "code"));
-    const char *detail = json_string_value(json_object_get(doc, "detail"));
+    struct cjson_doc *doc = NULL;
+    if (len <= PROBLEM_MAX) {
+        (void)cjson_parse(body, len, &doc); /* the status says enough */
+    }
+    const char *code = cjson_text(cjson_get(cjson_root(doc), "code"));
+    const char *detail = cjson_text(cjson_get(cjson_root(doc), "detail"));
     if (code != NULL) {
         (void)snprintf(n.code, sizeof(n.code), "%s", code);
     }
     if (detail != NULL) {
         (void)snprintf(n.text, sizeof(n.text), "%s", detail);
     }
-    json_decref(doc);
+    cjson_free(doc);
     if (e != NULL) {
         *e = n;
     }

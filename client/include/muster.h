@@ -17,7 +17,8 @@
  *
  * A function that can fail returns a muster_status; on anything but MUSTER_OK it leaves its outputs
  * alone and fills `e` (which may be NULL). Running out of memory is MUSTER_NO_MEMORY, never an
- * abort. The protocol is docs/faces/native.md. */
+ * abort; when a write was on its way by then, MUSTER_UNKNOWN. The protocol is docs/faces/native.md.
+ */
 #ifndef MUSTER_H
 #define MUSTER_H
 

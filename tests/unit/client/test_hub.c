@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <jansson.h>
-
 #include "base/clock.h"
 #include "client/include/muster.h"
 #include "client/mem.h"
@@ -504,7 +502,6 @@ static void no_memory(void **state)
     struct fakestore *f = fake_start();
     uint64_t last = fake_put(f, "app", "a", "x");
     fake_instance(f, "web", "i", 1);
-    json_set_alloc_funcs(cmem_alloc, cmem_free);
     bool was_pending = false;
     for (long n = 1; !was_pending; n++) {
         struct muster *m = open_at(fake_url(f), NULL);
