@@ -293,7 +293,8 @@ static void attempt(struct client *c)
         fill(c, cmd, key, text);
         k->w.q.reply = &box;
         k->w.q.done = on_write;
-        core_propose(n->core, &k->w, cmd, sim_between(300, 2500));
+        int64_t wait_ms = sim_between(300, 2500);
+        core_propose(n->core, &k->w, cmd, c->is_final ? PATIENCE_US / 1000 : wait_ms);
         mem_free(cmd);
     }
     world->cur = NULL;

@@ -83,6 +83,7 @@ static void test_every_flipped_bit(void **state)
         assert_int_equal(v.term, 8);
         assert_int_equal(v.vote, 71);
     }
+    print_message("# flips: %d\n", 8192 * 8);
     mem_free(good);
     memdisk_free(m);
 }
@@ -113,6 +114,7 @@ static void test_every_cut(void **state)
             vote_close(f);
         }
     }
+    print_message("# cuts: %d\n", 8192);
     mem_free(good);
     memdisk_free(m);
 }

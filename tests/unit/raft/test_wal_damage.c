@@ -142,7 +142,7 @@ static void test_every_flipped_bit(void **state)
     (void)state;
     int is_all = getenv("MUSTER_ALL") != NULL;
     struct image im = {0};
-    unsigned n_damaged = 0;
+    unsigned n_damaged = 0, n = 0;
     image_make(&im);
     for (unsigned f = 0; f < im.n; f++) {
         for (unsigned bit = 0; bit < SEG * 8; bit += f + 1 == im.n || is_all ? 1 : 3) {
@@ -151,11 +151,12 @@ static void test_every_flipped_bit(void **state)
             }
             uint64_t len;
             memdisk_content(im.k.m, im.paths[f], &len)[bit / 8] ^= (uint8_t)(1U << (bit % 8));
+            n++;
             n_damaged += (unsigned)open_is_honest(&im, im.paths[f], bit);
             memcpy(memdisk_content(im.k.m, im.paths[f], &len), im.bytes[f], SEG);
         }
     }
-    print_message("# %u of the flips were reported\n", n_damaged);
+    print_message("# flips: %u, of which %u are told\n", n, n_damaged);
     assert_true(n_damaged > 20000); /* the check itself is at work */
     image_free(&im);
 }
@@ -164,15 +165,18 @@ static void test_every_cut(void **state)
 {
     (void)state;
     struct image im = {0};
+    unsigned n = 0;
     image_make(&im);
     for (unsigned f = 0; f < im.n; f++) {
         for (uint64_t len = 0; len < SEG;
              len += len >= WAL_HEADER_USED + 8 && len < WAL_HEADER_BYTES - 8 ? 8 : 1) {
+            n++;
             memdisk_cut(im.k.m, im.paths[f], len);
             assert_int_equal(open_is_honest(&im, im.paths[f], len), 1);
             image_restore(&im);
         }
     }
+    print_message("# cuts: %u\n", n);
     image_free(&im);
 }
 

@@ -177,7 +177,7 @@ static void test_every_failing_call(void **state)
         }
         n++;
     }
-    print_message("# %u calls failed, one at a time\n", n - 1);
+    print_message("# failing calls: %u\n", (n - 1) * 6);
     assert_true(n > 300);
 }
 
@@ -256,6 +256,7 @@ static void test_every_failing_call_of_a_vote(void **state)
         }
         n++;
     }
+    print_message("# failing calls: %u\n", (n - 1) * 20);
     assert_true(n > 20);
 }
 

@@ -59,6 +59,7 @@ static void test_any_damage_is_noticed(void **state)
         expect_corrupt(path, b, len);
     }
     expect_corrupt(path, b, SIZE + 1);
+    print_message("# flips: %d\n# cuts: %d\n", SIZE * 8, SIZE);
     assert_int_equal(0, mark_write(path, &m, NULL));
     assert_int_equal(0, mark_read(path, &out));
     kit_remove_dir(dir);

@@ -93,7 +93,7 @@ static void test_every_flipped_bit(void **state)
         }
         put(&im, im.p + bit / 8, 1, bit / 8);
     }
-    print_message("# %zu bits\n", im.len * 8);
+    print_message("# flips: %zu\n", im.len * 8);
     assert_int_equal(0, snapshot_load(im.k.store, im.path, NULL));
     image_free(&im);
 }
@@ -123,6 +123,7 @@ static void test_every_length(void **state)
         put(&im, &one, 1, im.len);
         expect_refused(&im, "one more byte", c);
     }
+    print_message("# cuts: %zu\n", im.len + (im.len + 2) / 3);
     image_free(&im);
 }
 

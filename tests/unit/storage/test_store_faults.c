@@ -258,7 +258,7 @@ static void every_call(int errnum, unsigned at_least)
     while (live_once(n, errnum)) {
         n++;
     }
-    print_message("# %u calls failed, one at a time\n", n - 1);
+    print_message("# failing calls: %u\n", n - 1);
     assert_true(n > at_least);
 }
 
