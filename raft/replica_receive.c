@@ -159,12 +159,26 @@ static void check_work(uv_work_t *w)
 }
 
 /* The log of a damaged node is empty; there is no engine to ask. */
+/* The leader's term, durable before the log that ends in it: a log ahead of the saved term is taken
+ * for one whose vote was lost. */
+static void save_term(struct replica *r)
+{
+    struct err e = {0};
+    if (r->receiving.term > r->vote.term) {
+        r->vote = (struct vote){.term = r->receiving.term};
+        if (vote_save(r->vote_file, &r->vote, &e) != 0) {
+            replica_fatal(r, REPLICA_EXIT_SYNC, e.text);
+        }
+    }
+}
+
 static void install(struct replica *r)
 {
     struct receiving *v = &r->receiving;
     struct node_base base = replica_base(&v->pos);
     v->state = RECEIVING_CHECK;
     if (r->is_damaged) {
+        save_term(r);
         wal_reset(r->wal, v->pos.index, v->pos.term);
         v->state = RECEIVING_RESET;
     } else if (node_is_installing(r->node) ||
@@ -277,13 +291,6 @@ static void keep_file(struct replica *r)
 /* Healed: all we may have promised is here again. The leader's term is at least ours. */
 static void rejoin(struct replica *r)
 {
-    struct err e = {0};
-    if (r->receiving.term > r->vote.term) {
-        r->vote = (struct vote){.term = r->receiving.term};
-        if (vote_save(r->vote_file, &r->vote, &e) != 0) {
-            replica_fatal(r, REPLICA_EXIT_SYNC, e.text);
-        }
-    }
     r->is_damaged = 0;
     replica_start_node(r);
     peers_refresh(r);

@@ -161,11 +161,23 @@ static void deliver_snapshot(struct sim *s, struct sim_node *n, struct sim_messa
     node_install(n->node, s->nodes[m->from].id, m->m.term, &b, s->now + n->skew);
 }
 
+/* As raft/replica_peer.c: one that votes has sessions with members alone. So one that was removed,
+ * and did not hear of it, asks in vain for votes by the members it remembers, and disturbs nobody.
+ * What a leader sends is let through: here a node is added again under its old name and with its
+ * old log, which no real one is. */
+static int lets_in(const struct sim_node *n, mu_node_id from, enum message_type type)
+{
+    const struct conf *c = node_conf(n->node);
+    int self = conf_find(c, n->id);
+    return type != MESSAGE_VOTE || conf_find(c, from) >= 0 || self < 0 ||
+           !c->members[self].is_voter;
+}
+
 void sim_deliver(struct sim *s, struct sim_message *m)
 {
     struct sim_node *n = &s->nodes[m->to];
     struct message x;
-    if (!n->is_up || s->cut[m->from][m->to]) {
+    if (!n->is_up || s->cut[m->from][m->to] || !lets_in(n, s->nodes[m->from].id, m->m.type)) {
         return;
     }
     if (m->is_snapshot) {
