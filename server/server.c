@@ -15,6 +15,7 @@
 #include "raft/transport.h"
 #include "server/admin/admin.h"
 #include "server/api/api.h"
+#include "server/consul/consul.h"
 #include "server/core/core.h"
 #include "server/datadir.h"
 #include "server/net/worker.h"
@@ -35,6 +36,7 @@ struct server {
     size_t n_members;
     struct context context;
     struct http_server *http;
+    struct consul *consul;
     struct workers *workers;
 };
 
@@ -159,7 +161,9 @@ static int start_faces(struct server *s, struct err *e)
     s->http = http_server_new(&ho);
     s->context.api = api_new(&ao);
     s->context.pages = admin_new(&po);
+    s->consul = consul_new(&(struct consul_options){.core = s->context.core});
     int rc = api_add_routes(s->context.api, s->http, e);
+    rc = rc != 0 ? rc : consul_mount(s->consul, s->http, e);
     return rc != 0 ? rc : admin_add_routes(s->context.pages, s->http, e);
 }
 
@@ -265,6 +269,7 @@ static void stop_all(struct server *s)
     core_stop(s->context.core);
     http_server_free(s->http);
     api_free(s->context.api);
+    consul_free(s->consul);
     admin_free(s->context.pages);
     datadir_close(&s->dir);
 }

@@ -151,7 +151,7 @@ static void refuse_body(struct http_conn *c, const struct err *e)
     struct http_req *r = c->req;
     r->is_keepalive = 0;
     if (!r->is_answered) {
-        http_respond_error(r, e->code, "%s", e->text); /* closes: the body is not complete */
+        dispatch_refuse(r, e->code, e->text); /* closes: the body is not complete */
         return;
     }
     c->req = NULL;
@@ -430,7 +430,7 @@ void http_conn_eof(struct http_conn *c)
         struct http_req *r = c->req; /* the rest of the body will not come */
         r->is_keepalive = 0;
         if (!r->is_answered) {
-            http_respond_error(r, MU_E_BAD_REQUEST, "the body ends early");
+            dispatch_refuse(r, MU_E_BAD_REQUEST, "the body ends early");
         } else {
             c->req = NULL;
             req_free(r);

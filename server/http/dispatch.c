@@ -53,9 +53,24 @@ static void answer_other_method(struct http_req *r, unsigned methods)
     }
 }
 
+static const struct http_mount *find_mount(const struct http_server *s, struct slice path)
+{
+    for (size_t i = 0; i < s->n_mounts; i++) {
+        if (slice_has_prefix(path, slice_str(s->mounts[i]->row.pattern))) {
+            return s->mounts[i];
+        }
+    }
+    return NULL;
+}
+
 /* 0, or the refusal is in e (code) or answered already (1). */
 static int find_route(struct http_req *r, struct err *e)
 {
+    r->mount = find_mount(r->conn->l->server, r->path);
+    if (r->mount != NULL) {
+        r->route = &r->mount->row;
+        return 0;
+    }
     struct path path;
     uint8_t *mem = has_byte(r->path, '%') ? http_alloc(r, r->path.len) : NULL;
     int code = path_split(r->path, mem, &path, e);
@@ -145,7 +160,16 @@ void dispatch_head(struct http_req *r)
     }
     if (code < 0) {
         r->is_keepalive = r->is_keepalive && can_skip_body(r);
-        http_respond_error(r, code, "%s", e.text);
+        dispatch_refuse(r, code, e.text);
+    }
+}
+
+void dispatch_refuse(struct http_req *r, int code, const char *text)
+{
+    if (r->mount != NULL) {
+        r->mount->refuse(r, r->mount->arg, code, text);
+    } else {
+        http_respond_error(r, code, "%s", text);
     }
 }
 
@@ -154,5 +178,5 @@ void dispatch_run(struct http_req *r)
     struct http_local *l = r->conn->l;
     r->is_dispatched = 1;
     l->n_owed++;
-    r->route->handler(r, l->server->o.arg);
+    r->route->handler(r, r->mount != NULL ? r->mount->arg : l->server->o.arg);
 }

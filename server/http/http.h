@@ -69,6 +69,16 @@ struct http_server *http_server_new(const struct http_server_options *o);
 int http_server_add(struct http_server *s, const struct http_route *routes, size_t n,
                     struct err *e); /* refuses ambiguous patterns */
 void http_server_free(struct http_server *s);
+/* A face with rules of its own for paths, methods and errors: it is given every request below a
+ * prefix, the path as it came. What cannot be handled at all - limits, a malformed query or body -
+ * it answers in its own words. */
+struct http_mount {
+    struct http_route row; /* pattern: the prefix, as "/v1/"; handler, permission, body_max */
+    void *arg;             /* given to the handler and to refuse */
+    void (*refuse)(struct http_req *r, void *arg, int code, const char *text);
+};
+/* Must live as long as the server. EXISTS when a prefix is there already. */
+int http_server_mount(struct http_server *s, const struct http_mount *m, struct err *e);
 /* Every route, for tests and the OpenAPI check. */
 size_t http_server_routes(const struct http_server *s, const struct http_route **out, size_t max);
 
@@ -86,6 +96,8 @@ size_t http_query_all(const struct http_req *r, const char *name, struct slice *
 /* Name of a query parameter that is in none of `known` (ends with NULL); 1 and the name when there
  * is one. */
 int http_query_unknown(const struct http_req *r, const char *const *known, struct slice *out_name);
+/* The query as it came, without its question mark. */
+struct slice http_query_raw(const struct http_req *r);
 int http_header(const struct http_req *r, const char *lower_name,
                 struct slice *out); /* 1 when there */
 struct slice http_body(const struct http_req *r);

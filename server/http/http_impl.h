@@ -11,6 +11,7 @@
 
 enum {
     HTTP_ERR_TEXT_MAX = 512,
+    HTTP_MOUNTS_MAX = 4,
     HTTP_REST_MAX =
         16 * 1024, /* input held behind a request in progress before reading is paused */
     HTTP_READ_HEAD = 16 * 1024,  /* one read while a head is awaited: pipelined input is held */
@@ -36,6 +37,8 @@ struct http_server {
     struct route_node *routes;
     const struct http_route **rows;
     size_t n_rows;
+    const struct http_mount *mounts[HTTP_MOUNTS_MAX];
+    size_t n_mounts;
 };
 
 /* One header of a request: offsets into http_req.head, the name in lower case. */
@@ -110,6 +113,7 @@ struct arena_chunk {
 struct http_req {
     struct http_conn *conn;
     const struct http_route *route;
+    const struct http_mount *mount; /* NULL: a route of the table */
     void *data;
     void (*abort_fn)(struct http_req *r);
     void (*drain_fn)(struct http_req *r);
@@ -180,6 +184,8 @@ void conn_watch_output(
 /* dispatch.c */
 /* The head of c->req is complete: find its route, refuse what can be refused before the body. */
 void dispatch_head(struct http_req *r);
+/* Answer a request that its handler does not get: a problem document, or the mount's own words. */
+void dispatch_refuse(struct http_req *r, int code, const char *text);
 /* The request is complete. */
 void dispatch_run(struct http_req *r);
 

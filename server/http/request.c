@@ -117,6 +117,11 @@ struct slice http_path(const struct http_req *r)
     return r->path;
 }
 
+struct slice http_query_raw(const struct http_req *r)
+{
+    return r->query;
+}
+
 const struct http_route *http_route_of(const struct http_req *r)
 {
     return r->route;

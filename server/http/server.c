@@ -24,6 +24,18 @@ int http_server_add(struct http_server *s, const struct http_route *routes, size
     return 0;
 }
 
+int http_server_mount(struct http_server *s, const struct http_mount *m, struct err *e)
+{
+    MU_INVARIANT(s->n_mounts < HTTP_MOUNTS_MAX && m->refuse != NULL && m->row.handler != NULL);
+    for (size_t i = 0; i < s->n_mounts; i++) {
+        if (strcmp(s->mounts[i]->row.pattern, m->row.pattern) == 0) {
+            return err_set(e, MU_E_EXISTS, "%s is mounted already", m->row.pattern);
+        }
+    }
+    s->mounts[s->n_mounts++] = m;
+    return 0;
+}
+
 void http_server_free(struct http_server *s)
 {
     if (s != NULL) {

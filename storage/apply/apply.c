@@ -13,6 +13,8 @@ static void apply_cluster_init(struct apply *a, const struct command *c, struct 
         return;
     }
     memcpy(a->meta->cluster_id, c->u.cluster_init.cluster_id, sizeof(a->meta->cluster_id));
+    /* So the first change is revision 2, and who waits from 1 for what never was there sees it. */
+    a->meta->revision = a->meta->revision == 0 ? 1 : a->meta->revision;
     r->is_created = r->is_changed = 1;
 }
 

@@ -220,7 +220,7 @@ static void test_cluster_id_is_set_once(void **state)
     kit_close(&k, 1);
     kit_open(&k);
     store_state(k.store, &st);
-    assert_true(st.cluster_id[0] == 7 && st.cluster_id[15] == 7 && st.revision == 0);
+    assert_true(st.cluster_id[0] == 7 && st.cluster_id[15] == 7 && st.revision == 1);
     kit_fini(&k);
 }
 

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Consul face: /v1. Programs written for Consul's HTTP API use muster through it. It translates
+ * to commands and views, and decides nothing. What it follows, and where it differs:
+ * docs/faces/consul.md. */
+#pragma once
+
+#include "server/core/core.h"
+#include "server/http/http.h"
+
+struct consul;
+
+struct consul_options {
+    struct core *core;
+    const char *datacenter; /* NULL: "dc1". At most 63 bytes; copied */
+};
+
+struct consul *consul_new(const struct consul_options *o);
+void consul_free(struct consul *c);
+int consul_mount(struct consul *c, struct http_server *s, struct err *e);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who leads, and who votes: addresses of the peer listeners, as Consul tells those of its servers'
+ * RPC port. */
+#include <string.h>
+
+#include "server/consul/consul_impl.h"
+
+struct status {
+    struct core_admin a;
+    struct http_req *r;
+    struct replica_status status;
+};
+
+static void ask(struct consul_call *k, void (*done)(struct core_request *q))
+{
+    if (consul_dc(k) != 0) {
+        return;
+    }
+    struct status *s = http_alloc(k->r, sizeof(*s));
+    memset(s, 0, sizeof(*s));
+    s->r = k->r;
+    s->a.q.done = done;
+    s->a.q.reply = worker_mailbox(http_worker(k->r));
+    s->a.out_status = &s->status;
+    s->a.op = CORE_STATUS;
+    core_admin(k->c->core, &s->a, CONSUL_HOLD_MS);
+}
+
+static void leader_done(struct core_request *q)
+{
+    struct status *s = CONTAINER_OF(q, struct status, a.q);
+    struct jw w;
+    if (q->code != 0) {
+        consul_fail(s->r, q->code, q->err.text);
+        return;
+    }
+    const char *address = "";
+    for (size_t i = 0; i < s->status.n_members; i++) {
+        if (s->status.members[i].m.id == s->status.leader) {
+            address = s->status.members[i].m.address;
+        }
+    }
+    jw_init(&w, http_scratch(s->r));
+    jw_str(&w, address);
+    consul_json(s->r, 200, buf_slice(w.out));
+}
+
+static void peers_done(struct core_request *q)
+{
+    struct status *s = CONTAINER_OF(q, struct status, a.q);
+    struct jw w;
+    if (q->code != 0) {
+        consul_fail(s->r, q->code, q->err.text);
+        return;
+    }
+    jw_init(&w, http_scratch(s->r));
+    jw_arr(&w);
+    for (size_t i = 0; i < s->status.n_members; i++) {
+        if (s->status.members[i].m.is_voter) {
+            jw_str(&w, s->status.members[i].m.address);
+        }
+    }
+    jw_end(&w);
+    consul_json(s->r, 200, buf_slice(w.out));
+}
+
+void consul_status_leader(struct consul_call *k)
+{
+    ask(k, leader_done);
+}
+
+void consul_status_peers(struct consul_call *k)
+{
+    ask(k, peers_done);
+}

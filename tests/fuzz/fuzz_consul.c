@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the Consul face reads of a path and of a query. */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "server/consul/text.h"
+
+static void check_clean(struct slice s)
+{
+    struct buf once, twice;
+    buf_init(&once);
+    buf_init(&twice);
+    int is_clean = consul_text_clean(s, &once);
+    MU_INVARIANT(once.len <= s.len && (!is_clean || slice_eq(buf_slice(&once), s)));
+    /* What was cleaned is clean: nobody is sent in circles. */
+    if (once.len > 0) {
+        MU_INVARIANT(consul_text_clean(buf_slice(&once), &twice));
+    }
+    buf_fini(&once);
+    buf_fini(&twice);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    struct slice s = slice_of(data, len), out;
+    uint64_t ns = 0;
+    uint8_t *mem = malloc(len + 1);
+    MU_INVARIANT(mem != NULL);
+    if (consul_text_decode(s, mem, &out) == 0) {
+        MU_INVARIANT(out.len <= len);
+    }
+    if (consul_text_duration(s, &ns) == 0) {
+        MU_INVARIANT(ns <= INT64_MAX);
+    }
+    if (len > 0 && data[0] == '/') {
+        check_clean(s);
+    }
+    struct buf b;
+    buf_init(&b);
+    consul_text_indent(&b, slice_of(data, len < 256 ? len : 256));
+    buf_fini(&b);
+    free(mem);
+    return 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/unit.h"
+
+#include "base/err.h"
+#include "server/consul/text.h"
+
+static void durations(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t ns; /* UINT64_MAX: refused */
+    } rows[] = {
+        {"10s", 10000000000U},
+        {"1m30s", 90000000000U},
+        {"0", 0},
+        {"0s", 0},
+        {"60000ms", 60000000000U},
+        {"0.5s", 500000000},
+        {"1.5h", 5400000000000U},
+        {"300us", 300000},
+        {"5ns", 5},
+        {".5s", 500000000},
+        {"1.s", 1000000000},
+        {"1", UINT64_MAX},
+        {"", UINT64_MAX},
+        {"s", UINT64_MAX},
+        {"-1s", UINT64_MAX},
+        {"1x", UINT64_MAX},
+        {"1s2", UINT64_MAX},
+        {" 1s", UINT64_MAX},
+        {"1d", UINT64_MAX},
+        {".s", UINT64_MAX},
+        {"99999999999999999999s", UINT64_MAX},
+        {"3000000h", UINT64_MAX},
+        {"1.5.5s", UINT64_MAX},
+    };
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+        uint64_t ns = UINT64_MAX;
+        int rc = consul_text_duration(slice_str(rows[i].text), &ns);
+        if (rc != (rows[i].ns == UINT64_MAX ? MU_E_BAD_REQUEST : 0) || ns != rows[i].ns) {
+            fail_msg("\"%s\" gives %d, %llu", rows[i].text, rc, (unsigned long long)ns);
+        }
+    }
+}
+
+static void decoding(void **state)
+{
+    uint8_t mem[16];
+    struct slice s;
+    (void)state;
+    assert_int_equal(0, consul_text_decode(SLICE_LIT("a%2fb%00%FF+"), mem, &s));
+    assert_true(slice_eq(s, slice_of("a/b\0\xff+", 6)));
+    assert_int_equal(0, consul_text_decode(SLICE_LIT(""), mem, &s));
+    assert_int_equal(0, s.len);
+    static const char *const bad[] = {"%", "%4", "a%zz", "%4g"};
+    for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
+        assert_int_equal(MU_E_BAD_REQUEST, consul_text_decode(slice_str(bad[i]), mem, &s));
+    }
+}
+
+static void cleaning(void **state)
+{
+    static const struct {
+        const char *path, *clean; /* NULL: it is clean */
+    } rows[] = {
+        {"/v1/kv/a/b", NULL},        {"/v1/kv/", NULL},          {"/v1/kv//a", "/v1/kv/a"},
+        {"/v1/kv/a//", "/v1/kv/a/"}, {"/v1/kv/./a", "/v1/kv/a"}, {"/v1/kv/a/../b", "/v1/kv/b"},
+        {"/v1/kv/..", "/v1/"},       {"/v1/../../..", "/"},      {"/v1/kv/a/.", "/v1/kv/a/"},
+        {"/v1/kv/...", NULL},        {"/v1/kv/.a/b..", NULL},    {"//", "/"},
+    };
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+        const char *want = rows[i].clean != NULL ? rows[i].clean : rows[i].path;
+        buf_clear(&b);
+        int is_clean = consul_text_clean(slice_str(rows[i].path), &b);
+        if (is_clean != (rows[i].clean == NULL) || !slice_eq(buf_slice(&b), slice_str(want))) {
+            fail_msg("%s gives %d %.*s", rows[i].path, is_clean, SLICE_FMT(buf_slice(&b)));
+        }
+    }
+    buf_fini(&b);
+}
+
+static void indenting(void **state)
+{
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    consul_text_indent(&b, SLICE_LIT("[{\"a\":1,\"b{\\\"\":[],\"c\":{}},[2,\"x,:]\"]]"));
+    assert_true(slice_eq(buf_slice(&b), SLICE_LIT("[\n"
+                                                  "    {\n"
+                                                  "        \"a\": 1,\n"
+                                                  "        \"b{\\\"\": [],\n"
+                                                  "        \"c\": {}\n"
+                                                  "    },\n"
+                                                  "    [\n"
+                                                  "        2,\n"
+                                                  "        \"x,:]\"\n"
+                                                  "    ]\n"
+                                                  "]\n")));
+    buf_clear(&b);
+    consul_text_indent(&b, SLICE_LIT("true"));
+    assert_true(slice_eq(buf_slice(&b), SLICE_LIT("true\n")));
+    buf_fini(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(durations),
+        cmocka_unit_test(decoding),
+        cmocka_unit_test(cleaning),
+        cmocka_unit_test(indenting),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
