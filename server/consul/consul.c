@@ -24,6 +24,7 @@ static const struct endpoint {
     {"kv/", HTTP_M_DELETE, consul_kv_delete},
     {"status/leader", HTTP_M_GET, consul_status_leader},
     {"status/peers", HTTP_M_GET, consul_status_peers},
+    {"txn", HTTP_M_PUT, consul_txn},
 };
 
 static const struct {

@@ -106,20 +106,24 @@ struct consul_write {
     /* private */
     struct op *ops;
     size_t n;
-    int is_holding;
+    int wants_rows, is_holding;
     int64_t hold_until;
     struct worker_timer timer;
 };
 
 /* One transaction of n operations, whose slices live as long as the request. What it came to,
- * refusals too, is told to `written`; what kept it from being done is answered. */
-void consul_write(struct consul_call *k, const struct op *ops, size_t n, consul_written_fn written,
-                  void *data);
+ * refusals too, is told to `written`; what kept it from being done is answered. wants_rows: the
+ * detail has the rows that were written, too. */
+void consul_write(struct consul_call *k, const struct op *ops, size_t n, int wants_rows,
+                  consul_written_fn written, void *data);
 
 /* --- endpoints, by file --- */
 
 void consul_kv_get(struct consul_call *k);
 void consul_kv_put(struct consul_call *k);
 void consul_kv_delete(struct consul_call *k);
+/* The members of a KV entry, in order, into an open object. */
+void consul_kv_entry(struct jw *w, struct slice key, const struct user_row *row);
+void consul_txn(struct consul_call *k);
 void consul_status_leader(struct consul_call *k);
 void consul_status_peers(struct consul_call *k);

@@ -25,9 +25,8 @@ struct kv_get {
 
 /* --- rendering --- */
 
-static void entry_json(struct jw *w, struct slice key, const struct user_row *row)
+void consul_kv_entry(struct jw *w, struct slice key, const struct user_row *row)
 {
-    jw_obj(w);
     jw_key(w, "LockIndex");
     jw_u64(w, row->lock_index);
     jw_key(w, "Key");
@@ -48,7 +47,6 @@ static void entry_json(struct jw *w, struct slice key, const struct user_row *ro
     jw_u64(w, row->meta.create_rev);
     jw_key(w, "ModifyIndex");
     jw_u64(w, row->meta.mod_rev);
-    jw_end(w);
 }
 
 /* The key up to the first separator behind the prefix, once. */
@@ -88,7 +86,9 @@ static int on_key(void *arg, struct slice key, const struct user_row *row)
     if (q->is_raw) {
         buf_append_slice(q->w.out, row->value);
     } else {
-        entry_json(&q->w, key, row);
+        jw_obj(&q->w);
+        consul_kv_entry(&q->w, key, row);
+        jw_end(&q->w);
     }
     return !q->is_tree;
 }
@@ -237,7 +237,7 @@ void consul_kv_put(struct consul_call *k)
     }
     struct slice *session = http_alloc(k->r, sizeof(*session));
     *session = o.u.key.session;
-    consul_write(k, &o, 1, written, session);
+    consul_write(k, &o, 1, 0, written, session);
 }
 
 void consul_kv_delete(struct consul_call *k)
@@ -255,5 +255,5 @@ void consul_kv_delete(struct consul_call *k)
     } else if (consul_flag(k->r, "cas")) {
         o.type = OP_KEY_DELETE_CAS;
     }
-    consul_write(k, &o, 1, written, NULL);
+    consul_write(k, &o, 1, 0, written, NULL);
 }

@@ -143,6 +143,40 @@ int consul_text_clean(struct slice path, struct buf *out)
     return is_clean;
 }
 
+/* --- base64 (RFC 4648 section 4) --- */
+
+static int base64_digit(uint8_t c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c != 0 ? memchr(digits, c, sizeof(digits) - 1) : NULL;
+    return at != NULL ? (int)(at - digits) : -1;
+}
+
+int consul_text_base64(struct slice s, uint8_t *mem, struct slice *out, size_t *out_at)
+{
+    size_t n = 0, pad = 0;
+    uint32_t group = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        int d = s.p[i] == '=' ? 0 : base64_digit(s.p[i]);
+        int is_pad = s.p[i] == '=';
+        pad += (size_t)is_pad;
+        /* Padding fills the last group, of which two digits at least are there. */
+        if (d < 0 || (pad > 0 && !is_pad) || (is_pad && (i % 4 < 2 || i / 4 != (s.len - 1) / 4))) {
+            *out_at = i;
+            return MU_E_BAD_REQUEST;
+        }
+        group = group << 6 | (uint32_t)d;
+        if (i % 4 == 3) {
+            mem[n++] = (uint8_t)(group >> 16);
+            mem[n++] = (uint8_t)(group >> 8);
+            mem[n++] = (uint8_t)group;
+        }
+    }
+    *out_at = s.len;
+    *out = slice_of(mem, n - (pad < n ? pad : n));
+    return s.len % 4 == 0 ? 0 : MU_E_BAD_REQUEST;
+}
+
 /* --- JSON --- */
 
 enum { INDENT = 4 };

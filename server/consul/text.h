@@ -12,5 +12,8 @@ int consul_text_decode(struct slice s, uint8_t *mem, struct slice *out);
 /* Appends the path without empty and dotted segments; 1 when it had none. `path` begins with a
  * slash, `out` is empty. A slash at the end stays. */
 int consul_text_clean(struct slice path, struct buf *out);
+/* Standard base64 with its padding; mem holds at least 3 * (s.len / 4) bytes. BAD_REQUEST and the
+ * place of the first wrong byte. */
+int consul_text_base64(struct slice s, uint8_t *mem, struct slice *out, size_t *out_at);
 /* Appends compact JSON as json.MarshalIndent with four spaces writes it, and a new line. */
 void consul_text_indent(struct buf *out, struct slice json);

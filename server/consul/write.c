@@ -57,16 +57,17 @@ static void propose(struct consul_write *w)
     w->cw.q.reply = worker_mailbox(http_worker(w->r));
     w->cw.q.done = write_done;
     cmd->type = CMD_TXN;
-    cmd->u.txn = (struct cmd_txn){.n = w->n, .ops = w->ops};
+    cmd->u.txn = (struct cmd_txn){.n = w->n, .wants_rows = w->wants_rows, .ops = w->ops};
     core_propose(w->c->core, &w->cw, cmd, CONSUL_WRITE_MS);
     mem_free(cmd);
 }
 
-void consul_write(struct consul_call *k, const struct op *ops, size_t n, consul_written_fn written,
-                  void *data)
+void consul_write(struct consul_call *k, const struct op *ops, size_t n, int wants_rows,
+                  consul_written_fn written, void *data)
 {
     struct consul_write *w = http_alloc(k->r, sizeof(*w));
-    *w = (struct consul_write){.r = k->r, .c = k->c, .written = written, .data = data, .n = n};
+    *w = (struct consul_write){
+        .r = k->r, .c = k->c, .written = written, .data = data, .n = n, .wants_rows = wants_rows};
     w->ops = http_alloc(k->r, n * sizeof(*ops));
     memcpy(w->ops, ops, n * sizeof(*ops));
     w->hold_until = clock_mono_ms() + CONSUL_HOLD_MS;

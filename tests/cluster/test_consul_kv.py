@@ -81,7 +81,7 @@ def test_compare_and_set(shared):
     at = b.get(f"{KV}/four?consistent").json[0]["ModifyIndex"]
     assert b.put(f"{KV}/four?cas={at + 1}", b"2").body == b"false"
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        got = list(pool.map(lambda i: shared.nodes[i % 3].put(f"{KV}/four?cas={at}", b"%d" % i).body, range(100)))
+        got = list(pool.map(lambda i: shared.nodes[i % 3].put(f"{KV}/four?cas={at}", b"w%d" % i).body, range(100)))
     assert got.count(b"true") == 1 and got.count(b"false") == 99
     assert a.delete(f"{KV}/four?cas={at}").body == b"false"
     at = b.get(f"{KV}/four?consistent").json[0]["ModifyIndex"]

@@ -31,6 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (consul_text_decode(s, mem, &out) == 0) {
         MU_INVARIANT(out.len <= len);
     }
+    size_t at = 0;
+    if (consul_text_base64(s, mem, &out, &at) == 0) {
+        MU_INVARIANT(out.len <= len / 4 * 3);
+    }
+    MU_INVARIANT(at <= len);
     if (consul_text_duration(s, &ns) == 0) {
         MU_INVARIANT(ns <= INT64_MAX);
     }

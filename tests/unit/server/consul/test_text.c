@@ -83,6 +83,32 @@ static void cleaning(void **state)
     buf_fini(&b);
 }
 
+static void base64(void **state)
+{
+    static const struct {
+        const char *text, *bytes; /* NULL: refused */
+        size_t at;
+    } rows[] = {
+        {"", "", 0},           {"aGVsbG8=", "hello", 8}, {"aGVsbG8h", "hello!", 8},
+        {"YQ==", "a", 4},      {"YWI=", "ab", 4},        {"+/+/", "\xfb\xff\xbf", 4},
+        {"YQ=", NULL, 3},      {"YQ", NULL, 2},          {"Y===", NULL, 1},
+        {"YQ==YQ==", NULL, 2}, {"Y Q=", NULL, 1},        {"YQ=a", NULL, 3},
+        {"=", NULL, 0},        {"aGV-", NULL, 3},
+    };
+    uint8_t mem[16];
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+        struct slice out = {0};
+        size_t at = 99;
+        int rc = consul_text_base64(slice_str(rows[i].text), mem, &out, &at);
+        int is_right = rows[i].bytes == NULL ? rc == MU_E_BAD_REQUEST
+                                             : rc == 0 && slice_eq(out, slice_str(rows[i].bytes));
+        if (!is_right || at != rows[i].at) {
+            fail_msg("\"%s\" gives %d at %zu", rows[i].text, rc, at);
+        }
+    }
+}
+
 static void indenting(void **state)
 {
     struct buf b;
@@ -109,10 +135,8 @@ static void indenting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations),
-        cmocka_unit_test(decoding),
-        cmocka_unit_test(cleaning),
-        cmocka_unit_test(indenting),
+        cmocka_unit_test(durations), cmocka_unit_test(decoding),  cmocka_unit_test(cleaning),
+        cmocka_unit_test(base64),    cmocka_unit_test(indenting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
