@@ -1,9 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/apply/apply_impl.h"
 
+#include <stdio.h>
+
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/wire.h"
+
+/* The first row of a store names the cluster. So no other change is revision 1, and who waits from
+ * 1 for what never was there sees it come. */
+static void write_birth(struct apply *a)
+{
+    struct row_at cur;
+    char hex[33];
+    for (size_t i = 0; i < sizeof(a->meta->cluster_id); i++) {
+        (void)snprintf(hex + 2 * i, 3, "%02x", a->meta->cluster_id[i]);
+    }
+    buf_clear(&a->key);
+    key_record(&a->key, SLICE_LIT("cluster"), SLICE_LIT("id"));
+    row_find(a, buf_slice(&a->key), &cur);
+    struct record_row row = {.meta = row_next_meta(a, &cur), .body = slice_of(hex, 32)};
+    buf_clear(&a->row);
+    record_row_encode(&a->row, &row);
+    row_write(a, &cur);
+}
 
 static void apply_cluster_init(struct apply *a, const struct command *c, struct command_result *r)
 {
@@ -13,8 +33,9 @@ static void apply_cluster_init(struct apply *a, const struct command *c, struct 
         return;
     }
     memcpy(a->meta->cluster_id, c->u.cluster_init.cluster_id, sizeof(a->meta->cluster_id));
-    /* So the first change is revision 2, and who waits from 1 for what never was there sees it. */
-    a->meta->revision = a->meta->revision == 0 ? 1 : a->meta->revision;
+    if (a->meta->revision == 0) {
+        write_birth(a);
+    }
     r->is_created = r->is_changed = 1;
 }
 
