@@ -259,6 +259,7 @@ static int build(struct store *s, const char *path, struct db **out, struct err 
     struct snapshot_reader *r = mem_alloc(sizeof(*r));
     rc = snapshot_get_header(r, fd, path, e);
     rc = rc != 0 ? rc : files_remove_dir(s->path_new, e);
+    rc = rc != 0 ? rc : files_remove_dir(s->path_old, e); /* or it is in the way of the swap */
     rc = rc != 0 ? rc : files_mkdir(s->path_new, e);
     rc = rc != 0 ? rc : db_open(s->path_new, map_for(s, fd), &sink.db, e);
     rc = rc != 0 ? rc : fill(&sink, r);

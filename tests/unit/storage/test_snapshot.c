@@ -285,6 +285,26 @@ static int load_with_keys(struct kit *k, struct slice event_name, struct slice r
     return rc;
 }
 
+/* The store that a load replaced could not be removed; the next load finds it in its way. */
+static void test_left_behind_by_an_earlier_load(void **state)
+{
+    struct kit k;
+    char path[300], old[300], file[300];
+    (void)state;
+    kit_init(&k);
+    fill(&k, 5, 50);
+    path_in(&k, "snap", path);
+    write_ok(&k, path);
+    path_in(&k, "store.old", old);
+    path_in(&k, "store.old/data.mdb", file);
+    assert_int_equal(0, files_mkdir(old, NULL));
+    write_file(file, (const uint8_t *)"old", 3);
+    load_ok(&k, path);
+    assert_false(files_exists(old));
+    kit_check(&k);
+    kit_fini(&k);
+}
+
 static void test_forged_keys_are_refused(void **state)
 {
     struct kit k;
@@ -527,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_large_rows_and_long_keys),
         cmocka_unit_test(test_every_byte_counts),
         cmocka_unit_test(test_a_bad_file_changes_nothing),
+        cmocka_unit_test(test_left_behind_by_an_earlier_load),
         cmocka_unit_test(test_forged_keys_are_refused),
         cmocka_unit_test(test_forged_pieces_are_refused),
         cmocka_unit_test(test_forged_records_are_refused),

@@ -166,7 +166,8 @@ static int life_part(struct store *s, const char *snap, struct err *e)
     }
     put_rows(s, &index);
     rc = snapshot_check(snap, &info, e);
-    return rc != 0 ? rc : snapshot_load(s, snap, e);
+    rc = rc != 0 ? rc : snapshot_load(s, snap, e);
+    return rc != 0 ? rc : snapshot_load(s, snap, e); /* over what the first left behind */
 }
 
 static void life(const char *dir, unsigned n, int errnum)
