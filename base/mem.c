@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static _Noreturn void out_of_memory(void)
+_Noreturn void mem_ran_out(void)
 {
     static const char text[] = "muster: out of memory\n";
     ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
@@ -16,7 +16,7 @@ void *mem_alloc(size_t size)
 {
     void *p = malloc(size != 0 ? size : 1);
     if (p == NULL) {
-        out_of_memory();
+        mem_ran_out();
     }
     return p;
 }
@@ -25,7 +25,7 @@ void *mem_zalloc(size_t size)
 {
     void *p = calloc(1, size != 0 ? size : 1);
     if (p == NULL) {
-        out_of_memory();
+        mem_ran_out();
     }
     return p;
 }
@@ -34,7 +34,7 @@ void *mem_realloc(void *p, size_t size)
 {
     void *q = realloc(p, size != 0 ? size : 1);
     if (q == NULL) {
-        out_of_memory();
+        mem_ran_out();
     }
     return q;
 }

@@ -13,3 +13,6 @@ void *mem_dup(const void *p, size_t len);
 char *mem_strdup(const char *s);
 char *mem_slice_str(struct slice s); /* NUL-terminated copy */
 void mem_free(void *p);              /* NULL allowed */
+
+/* For what a library could not allocate: the same end. */
+_Noreturn void mem_ran_out(void);

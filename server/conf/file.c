@@ -6,6 +6,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "base/mem.h"
 #include "server/conf/table.h"
 
 enum { FILE_MAX = 256 * 1024, KEY_MAX_LEN = 512 };
@@ -28,6 +29,9 @@ static int fail_at(struct reader *r, const yaml_mark_t *m, const char *what, con
 static int next_event(struct reader *r, yaml_event_t *ev)
 {
     if (!yaml_parser_parse(&r->parser, ev)) {
+        if (r->parser.error == YAML_MEMORY_ERROR || r->parser.error == YAML_NO_ERROR) {
+            mem_ran_out();
+        }
         return fail_at(r, &r->parser.problem_mark,
                        "not YAML: ", r->parser.problem != NULL ? r->parser.problem : "unreadable");
     }
@@ -165,9 +169,10 @@ int conf_parse_file_text(const char *name, struct slice text, struct conf_parsed
                        name, text.len, FILE_MAX);
     }
     if (!yaml_parser_initialize(&r->parser)) {
-        return err_set(e, MU_E_INTERNAL, "no memory for the YAML parser");
+        mem_ran_out();
     }
-    yaml_parser_set_input_string(&r->parser, text.p, text.len);
+    yaml_parser_set_input_string(&r->parser, text.p != NULL ? text.p : (const uint8_t *)"",
+                                 text.len);
     int rc = read_document(r);
     yaml_parser_delete(&r->parser);
     return rc;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "client/json.h"
 
 static bool same(const struct cjson *v, json_t *j);
@@ -105,7 +106,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (len > 65536) {
         return 0;
     }
+    json_set_alloc_funcs(mem_alloc, mem_free);
     muster_status rc = cjson_parse((const char *)data, len, &doc);
+    if (rc == MUSTER_NO_MEMORY) {
+        return 0;
+    }
     json_t *j = json_loadb((const char *)data, len,
                            JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &e);
     if (rc == MUSTER_OK && j != NULL) {

@@ -91,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (len == 0) {
         return 0;
     }
+    json_set_alloc_funcs(mem_alloc, mem_free); /* as main() does */
     char *text = mem_slice_str(slice_of(data + 1, len - 1));
     switch (data[0]) {
     case 0:

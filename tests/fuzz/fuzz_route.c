@@ -22,8 +22,8 @@ static struct fuzz_core {
     struct sub *armed[WAITERS_MAX];
     struct worker_timer *timers[WAITERS_MAX];
     unsigned how; /* the core answers */
-    char dir[32];
-} fake = {.dir = "/tmp/muster-fuzz-XXXXXX"};
+    char dir[64];
+} fake;
 
 /* --- the core, the hub and the worker that the routes see --- */
 
@@ -212,7 +212,7 @@ void worker_timer_start(struct worker *w, struct worker_timer *t, int64_t delay_
 
 static void close_fake(void)
 {
-    char path[64];
+    char path[96];
     store_close(fake.store, 0);
     snprintf(path, sizeof(path), "%s/store", fake.dir);
     (void)files_remove_dir(path, NULL);
@@ -238,6 +238,8 @@ static void open_fake(void)
     if (fake.store != NULL) {
         return;
     }
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(fake.dir, sizeof(fake.dir), "%s/muster-fuzz-XXXXXX", tmp != NULL ? tmp : "/tmp");
     MU_INVARIANT(mkdtemp(fake.dir) != NULL);
     int rc = store_open(&(struct store_options){.dir = fake.dir, .map_initial = 4 << 20},
                         &fake.store, &was_reset, &e);

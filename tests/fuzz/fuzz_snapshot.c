@@ -16,11 +16,11 @@
 enum { TABLES = 8 };
 
 static struct store *store;
-static char dir[] = "/tmp/muster-fuzz-XXXXXX";
+static char dir[64];
 
 static void close_store(void)
 {
-    char path[64];
+    char path[96];
     store_close(store, 0);
     (void)snprintf(path, sizeof(path), "%s/store", dir);
     (void)files_remove_dir(path, NULL);
@@ -34,6 +34,8 @@ static void open_store(void)
     if (store != NULL) {
         return;
     }
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(dir, sizeof(dir), "%s/muster-fuzz-XXXXXX", tmp != NULL ? tmp : "/tmp");
     MU_INVARIANT(mkdtemp(dir) != NULL);
     int rc = store_open(&(struct store_options){.dir = dir, .map_initial = 4 << 20}, &store,
                         &was_reset, &e);

@@ -36,7 +36,7 @@ SYSTEM = set(
     """assert ctype dirent endian errno fcntl fenv float getopt glob grp inttypes libgen limits locale malloc math
     netdb nmmintrin immintrin x86intrin poll pthread pwd regex sched semaphore setjmp signal spawn stdalign stdarg
     stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings syslog termios time ucontext unistd wchar
-    fnmatch execinfo dlfcn""".split()
+    fnmatch ftw execinfo dlfcn""".split()
 )
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <jansson.h>
 #include <signal.h>
 
+#include "base/mem.h"
 #include "tools/musterctl/cmd.h"
 
 static enum ctl_format format_of(const char *word)
@@ -28,6 +30,7 @@ int main(int argc, char **argv)
     int rc = CTL_OK;
     /* A closed pipe is an error of the write, told apart in ctl_out_flush(). */
     signal(SIGPIPE, SIG_IGN);
+    json_set_alloc_funcs(mem_alloc, mem_free); /* jansson goes astray without memory */
     if (ctl_parse(argc, argv, &c.p, &e) != 0) {
         ctl_parsed_fini(&c.p);
         return ctl_say(CTL_USAGE, "%s", e.text);
