@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "server/consul/text.h"
 
 static void check_clean(struct slice s)
@@ -26,8 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct slice s = slice_of(data, len), out;
     uint64_t ns = 0;
-    uint8_t *mem = malloc(len + 1);
-    MU_INVARIANT(mem != NULL);
+    uint8_t *mem = mem_alloc(len + 1);
     if (consul_text_decode(s, mem, &out) == 0) {
         MU_INVARIANT(out.len <= len);
     }
@@ -46,6 +46,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     buf_init(&b);
     consul_text_indent(&b, slice_of(data, len < 256 ? len : 256));
     buf_fini(&b);
-    free(mem);
+    mem_free(mem);
     return 0;
 }

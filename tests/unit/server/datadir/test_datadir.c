@@ -140,6 +140,7 @@ static void test_any_damage_of_the_mark_is_noticed(void **state)
         assert_int_equal(MU_E_CORRUPT, try_as(&p, "n1"));
         assert_int_equal(MU_E_CORRUPT, try_as(&p, "n"));
     }
+    print_message("# flips: %zu, cuts: %zu\n", (sizeof(MARK) - 1) * 8, sizeof(MARK) - 1);
     place_remove(&p);
 }
 
