@@ -12,7 +12,6 @@
 #include "storage/view_kv.h"
 
 struct kv_get {
-    struct consul_read *g;
     struct slice key, separator;
     struct key_range range;
     int is_tree, is_keys, is_raw;
@@ -134,9 +133,9 @@ void consul_kv_get(struct consul_call *k)
         consul_text(k->r, 400, "Missing key name");
         return;
     }
-    q->g = consul_read_new(k);
-    if (q->g == NULL) {
-        return;
+    struct consul_read *g = consul_read_new(k);
+    if (g == NULL) {
+        return; /* answered: the request is gone, and what it gave */
     }
     buf_init(&key);
     key_user(&key, q->key);
@@ -144,13 +143,13 @@ void consul_kv_get(struct consul_call *k)
     memcpy(p, key.p, key.len);
     q->range = (struct key_range){.key = slice_of(p, key.len), .is_prefix = q->is_tree};
     buf_fini(&key);
-    q->g->data = q;
-    q->g->ranges = &q->range;
-    q->g->n_ranges = 1;
+    g->data = q;
+    g->ranges = &q->range;
+    g->n_ranges = 1;
     if (q->is_raw) {
         http_add_header(k->r, "Content-Security-Policy", "sandbox");
     }
-    consul_read_start(q->g, render);
+    consul_read_start(g, render);
 }
 
 /* --- writing --- */
