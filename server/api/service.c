@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "base/wire.h"
 #include "server/api/api_impl.h"
@@ -472,6 +473,11 @@ static int patch_refused(struct api_write *w, int code)
     if (code != MU_E_REVISION_MISMATCH || p->put.cas != CAS_REVISION || ++p->tries >= PATCH_TRIES) {
         return 0;
     }
+    if (p->head.has_request_id) { /* the refusal is what is remembered under the id of this try */
+        uint8_t id[sizeof(p->head.request_id)];
+        hash_xxh3_128(p->head.request_id, sizeof(id), id);
+        memcpy(p->head.request_id, id, sizeof(id));
+    }
     /* Who was faster may be known to the others only. */
     core_read_gate(w->api->core, &p->gate, READ_LINEAR, w->api->timeout_ms);
     return 1;
@@ -484,7 +490,7 @@ static int patch_health(struct jr *j, struct cmd_instance_put *put)
     }
     put->set_health = 1;
     put->row.is_healthy = jr_bool(j, "healthy", 1);
-    if (put->row.check.type != CHECK_NONE || put->row.ttl_ms > 0) {
+    if (put->row.check.type != CHECK_NONE || put->row.ttl_ms > 0 || put->row.node.len != 0) {
         return err_set(j->err, MU_E_CONFLICT,
                        "the health of an instance with a check or a ttl cannot be set by hand");
     }
@@ -553,6 +559,8 @@ static void patch_try(struct patch *p)
     }
     struct command cmd = {.type = CMD_INSTANCE_PUT, .has_request_id = p->head.has_request_id};
     memcpy(cmd.request_id, p->head.request_id, sizeof(cmd.request_id));
+    /* What the catalog adds stays as it is: it is not carried. */
+    p->put.row.node = p->put.row.service_id = p->put.row.extra = slice_of(NULL, 0);
     /* What the answer shows must outlive the view. */
     p->put.row.address = api_keep(r, p->put.row.address);
     p->put.row.tags = api_keep(r, p->put.row.tags);

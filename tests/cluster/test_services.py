@@ -81,6 +81,21 @@ def test_patch(shared):
     assert n.request("PATCH", f"{BASE}/pat/instances/none", {"weight": 1}).status == 404
 
 
+def test_patch_with_a_request_id_is_tried_again(shared):
+    """A try that somebody else was faster than is not what the id stands for."""
+    n = shared.nodes[0]
+    path = f"{BASE}/patid/instances/a"
+    n.put(path, {"address": "10.0.0.1"})
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        jobs = [pool.submit(shared.nodes[i % 3].request, "PATCH", path, {"metadata": {f"k{i}": "x"}}, {"Muster-Request-Id": f"id-{i}"})
+                for i in range(64)]
+        assert {j.result().status for j in jobs} == {200}
+    doc = n.get(path).json
+    assert len(doc["metadata"]) == 64
+    r = n.request("PATCH", path, {"metadata": {"k0": "x"}}, {"Muster-Request-Id": "id-0"})
+    assert r.status == 200 and n.get(path).json["revision"] == doc["revision"]
+
+
 def test_patch_merges_metadata_and_null_takes_away(shared):
     """RFC 7396: names that the patch does not have stay, null removes."""
     n = shared.nodes[0]

@@ -14,7 +14,7 @@
 #include "storage/files.h"
 #include "tests/unit/server/http/sans_io.h"
 
-enum { ROUTES_MAX = 64, WAITERS_MAX = 16, TURNS = 8 };
+enum { ROUTES_MAX = 64, WAITERS_MAX = 16, TURNS = 256 };
 
 static struct fuzz_core {
     struct store *store;
@@ -324,8 +324,9 @@ static void put_request(struct buf *b, const struct http_route *route, struct sl
 /* Until nobody waits: mails, then a change for those that watch or the end of their time. */
 static void settle(struct sans_io *s)
 {
-    for (unsigned turn = 0; turn < TURNS; turn++) {
-        (void)mailbox_run(&fake.box);
+    unsigned n_busy = 1;
+    for (unsigned turn = 0; turn < TURNS && (turn < 3 || n_busy != 0); turn++) {
+        n_busy = mailbox_run(&fake.box);
         sans_io_turn(s);
         for (unsigned i = 0; i < WAITERS_MAX; i++) {
             struct worker_timer *t = fake.timers[i];
@@ -333,6 +334,7 @@ static void settle(struct sans_io *s)
                 fire(i, 0);
             } else if (t != NULL && turn > 1) {
                 fake.timers[i] = NULL;
+                n_busy++;
                 t->fire(t);
             }
         }
