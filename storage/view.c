@@ -108,6 +108,15 @@ int view_stored(int rc)
 {
     return rc == MU_E_FORMAT ? MU_E_CORRUPT : rc;
 }
+
+int view_link(struct view *v, enum link_kind kind, struct slice x, struct slice y,
+              struct slice *out)
+{
+    buf_clear(&v->key);
+    link_key_put(&v->key, kind, x, y);
+    return db_get(v->txn, DB_LINKS, buf_slice(&v->key), out);
+}
+
 static int newest_row(struct view *v, struct slice key, struct event *out)
 {
     struct slice value;

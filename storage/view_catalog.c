@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/view_catalog.h"
 
+#include <string.h>
+
 #include "storage/view_impl.h"
 
 /* The newest rows under a prefix, for a callback that knows their kind. */
@@ -110,6 +112,47 @@ int view_checks_of(struct view *v, struct slice node, struct slice service_id, v
     buf_init(&prefix);
     key_check_prefix_of(&prefix, node, service_id);
     return scan_rows(v, &prefix, on_check, &(struct catalog_scan){.fn.check = fn, .arg = arg});
+}
+
+int view_check(struct view *v, struct slice node, struct slice id, struct slice *out_service_id,
+               struct check_row *out)
+{
+    struct buf key;
+    struct slice row;
+    int rc = view_link(v, LINK_CHECK, node, id, out_service_id);
+    if (rc != 0) {
+        return rc;
+    }
+    buf_init(&key);
+    key_check(&key, &(struct check_name){node, *out_service_id, id});
+    rc = view_row(v, buf_slice(&key), 0, &row);
+    buf_fini(&key);
+    return rc != 0 ? rc : view_stored(check_row_decode(row, out));
+}
+
+/* ---- the cluster's agent ---- */
+
+int view_agent_service(struct view *v, struct slice service_id, struct slice *out_node)
+{
+    return view_link(v, LINK_AGENT_SERVICE, service_id, slice_of(NULL, 0), out_node);
+}
+
+int view_agent_check(struct view *v, struct slice check_id, struct slice *out_node,
+                     struct slice *out_service_id)
+{
+    struct slice at;
+    int rc = view_link(v, LINK_AGENT_CHECK, check_id, slice_of(NULL, 0), &at);
+    if (rc != 0) {
+        return rc;
+    }
+    const uint8_t *zero = memchr(at.p, 0, at.len);
+    if (zero == NULL) {
+        return MU_E_CORRUPT;
+    }
+    size_t n = (size_t)(zero - at.p);
+    *out_node = slice_of(at.p, n);
+    *out_service_id = slice_of(zero + 1, at.len - n - 1);
+    return 0;
 }
 
 /* ---- services ---- */

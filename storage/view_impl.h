@@ -13,3 +13,6 @@ int view_row(struct view *v, struct slice key, mu_rev rev, struct slice *out);
  * `start` on (empty: from the first). fn returns 0 to go on. */
 typedef int (*view_row_fn)(void *arg, struct slice key, struct slice row);
 int view_rows(struct view *v, struct slice prefix, struct slice start, view_row_fn fn, void *arg);
+/* A link's value; 0, NOT_FOUND. Borrowed until view_close. */
+int view_link(struct view *v, enum link_kind kind, struct slice x, struct slice y,
+              struct slice *out);

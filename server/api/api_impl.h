@@ -89,6 +89,8 @@ struct api_write {
 
 /* Take the request id header into the command. 0, or the error was answered. */
 int api_request_id(struct http_req *r, struct command *cmd);
+/* The id for another try: under the former one its refusal is remembered. */
+void api_next_request_id(struct command *cmd);
 void api_write(struct http_req *r, struct api *a, struct command *cmd, api_written_fn written,
                void *data, struct slice what);
 /* Same, with a struct made by the caller (r, api, written, data, what set). */

@@ -199,6 +199,13 @@ int api_request_id(struct http_req *r, struct command *cmd)
     return 0;
 }
 
+void api_next_request_id(struct command *cmd)
+{
+    uint8_t id[sizeof(cmd->request_id)];
+    hash_xxh3_128(cmd->request_id, sizeof(id), id);
+    memcpy(cmd->request_id, id, sizeof(id));
+}
+
 /* --- answers --- */
 
 void api_headers(struct http_req *r, struct api *a, mu_rev rev, enum consistency level)

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/text.h"
 #include "base/wire.h"
 #include "server/api/api_impl.h"
@@ -473,11 +472,7 @@ static int patch_refused(struct api_write *w, int code)
     if (code != MU_E_REVISION_MISMATCH || p->put.cas != CAS_REVISION || ++p->tries >= PATCH_TRIES) {
         return 0;
     }
-    if (p->head.has_request_id) { /* the refusal is what is remembered under the id of this try */
-        uint8_t id[sizeof(p->head.request_id)];
-        hash_xxh3_128(p->head.request_id, sizeof(id), id);
-        memcpy(p->head.request_id, id, sizeof(id));
-    }
+    api_next_request_id(&p->head);
     /* Who was faster may be known to the others only. */
     core_read_gate(w->api->core, &p->gate, READ_LINEAR, w->api->timeout_ms);
     return 1;

@@ -115,6 +115,7 @@ static void run(struct apply *a, const struct store_entry *entry, struct command
     }
     a->rev = a->meta->revision + 1;
     a->n_changed = 0;
+    a->notes_leases = 0;
     a->wall_ms = c->wall_ms;
     apply_table[c->type](a, c, r);
     if (a->n_changed != 0) {

@@ -17,7 +17,8 @@ struct apply {
     mu_rev rev;         /* the revision it makes if it changes a row */
     uint32_t n_changed; /* rows so far */
     int wants_rows;     /* of the transaction under way */
-    int is_txn;         /* a transaction is under way: leases are noted */
+    int notes_leases;   /* the leases that are touched are noted: the command's result cannot name
+                           them all */
     int64_t wall_ms;
 
     /* scratch, reused */
@@ -72,6 +73,13 @@ struct row_meta row_next_meta(const struct apply *a, const struct row_at *cur);
 /* Make a->row (encoded) the current row and append the event. The cursor must not have moved since
  * row_find. */
 void row_write(struct apply *a, const struct row_at *cur);
+/* The next live row under `prefix` at or behind the key in inout_at, which is moved behind it; 1
+ * and its key, or 0. Rows may be written between two calls. */
+int row_next(struct apply *a, struct slice prefix, struct buf *inout_at, struct buf *out_key);
+/* Is what stands in a->row behind its meta equal to the live row? */
+int row_is_same(struct apply *a, const struct row_at *cur);
+/* For the answer: the live row as it is now. `key` must stay. */
+void row_tell(struct apply *a, struct slice key, struct txn_item *item);
 /* Is the command's condition met? Otherwise the result is filled. */
 int row_cas(const struct row_at *cur, enum cas_mode mode, mu_rev expect, struct command_result *r);
 void row_result(const struct row_at *cur, const struct row_meta *m, struct command_result *r);
@@ -82,6 +90,69 @@ enum instance_order { INSTANCE_REMOVE, INSTANCE_UNHEALTHY, INSTANCE_HEALTHY };
 /* Do this to the instance with that logical key, because its lease says so. `key` must not be in
  * a's scratch. */
 void instance_by_lease(struct apply *a, struct slice key, enum instance_order order);
+
+void instance_find(struct apply *a, struct slice key, struct row_at *out,
+                   struct instance_row *out_row);
+/* Row and service counts. `old` is dead after this: it borrows from the row that is replaced. A
+ * def_rev of now in `row` is a new description. */
+void instance_write(struct apply *a, const struct row_at *cur, const struct instance_name *n,
+                    const struct instance_row *old, const struct instance_row *row);
+/* Of the catalog: its checks and those of its node say how it is. */
+void instance_judge(const struct apply *a, const struct instance_row *old,
+                    struct instance_row *row);
+/* A tombstone in its place; hangs on no lease. */
+void instance_bury(struct apply *a, struct slice key);
+/* Is it described in the same words? Health aside. */
+int instance_is_described_same(const struct instance_row *x, const struct instance_row *y);
+
+/* ---- the catalog (node.c, service.c, check.c) ----
+ *
+ * Names that are handed in must not borrow from rows or from a's scratch: rows are written. */
+
+/* What changed in the checks that an instance counts. */
+struct check_count {
+    int all, warning, critical, node_critical;
+};
+
+/* A service id of a node. */
+struct spot {
+    struct buf node;     /* where it is, or would be */
+    struct buf instance; /* logical key; empty when there is no such service */
+    int is_agent;        /* of what is there */
+};
+/* is_agent: found by the cluster's agent wherever it is; else it would be on `node`. NOT_FOUND when
+ * there is no such node. To be closed in any case. */
+int spot_open(struct apply *a, int is_agent, struct slice node, struct slice service_id,
+              struct spot *out);
+void spot_close(struct spot *s);
+/* A check changed: the instance is written anew. */
+void service_touch(struct apply *a, struct slice node, struct slice service_id,
+                   const struct check_count *d);
+/* With its place and its checks. */
+void service_gone(struct apply *a, struct slice node, struct slice service_id);
+/* The same for the instance with that key, when it stands on a node. */
+void service_gone_of(struct apply *a, const struct instance_row *row);
+/* With its checks to another node, unless its id is taken there. Returns how many rows it took. */
+unsigned service_move(struct apply *a, struct slice node, struct slice service_id, struct slice to);
+
+int node_is_there(struct apply *a, struct slice node);
+/* The node or a check of it changed: all its instances are written anew. */
+void node_touch(struct apply *a, struct slice node, int d_critical);
+
+/* All checks of a service id, or of the node alone (service_id empty); nothing is left that counts
+ * them. */
+void checks_gone(struct apply *a, struct slice node, struct slice service_id);
+uint32_t checks_critical(struct apply *a, struct slice node); /* of the node alone */
+/* Those that the agent has, to another node, their counts with them. Returns how many. */
+unsigned checks_move(struct apply *a, struct slice node, struct slice service_id, struct slice to);
+/* The name that they show of their service. */
+void checks_rename(struct apply *a, struct slice node, struct slice service_id,
+                   struct slice service);
+/* Is the id taken on that node? `out_service_id` may be NULL. */
+int check_is_there(struct apply *a, struct slice node, struct slice id, struct buf *out_service_id);
+int check_status_of(struct apply *a, const struct check_name *n, enum check_status *out);
+/* Its lease ran out, or was kept alive after that. `key` may be in a's scratch. */
+void check_by_lease(struct apply *a, struct slice key, enum instance_order order);
 
 /* ---- transactions (txn.c) ---- */
 
@@ -113,6 +184,9 @@ void session_ended(struct apply *a, struct slice key, struct session_row *out);
 /* A check went critical or away, or the node went: the sessions that are bound to it end. */
 void session_check_failed(struct apply *a, struct slice node, struct slice check_id);
 void session_node_gone(struct apply *a, struct slice node);
+/* The sessions of a node whose checks are all well on `to` go there, at most `max`; the others
+ * stay. Returns how many went. */
+unsigned sessions_move(struct apply *a, struct slice node, struct slice to, unsigned max);
 
 /* ---- links (link.c) ---- */
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Instances, and the service rows that count them.
  *
- * A service row changes only when a count does; it goes (tombstone) with the last instance. An
- * instance hangs on at most one lease: one made for it (ttl) or one that was granted before. */
+ * A service row changes when a count does or an instance is described anew; it goes (tombstone)
+ * with the last instance. An instance hangs on at most one lease: one made for it (ttl) or one that
+ * was granted before. One that stands on a node of the catalog has no check and no lease of its
+ * own: the catalog's checks say how it is. */
 #include "storage/apply/apply_impl.h"
 
 static const struct instance_row no_instance;
@@ -21,11 +23,11 @@ static uint32_t moved(uint32_t n, int by)
 }
 
 static void count_service(struct apply *a, const struct instance_name *n, int d_instances,
-                          int d_healthy)
+                          int d_healthy, int is_defined)
 {
     struct row_at cur;
     struct service_row row = {0};
-    if (d_instances == 0 && d_healthy == 0) {
+    if (d_instances == 0 && d_healthy == 0 && !is_defined) {
         return;
     }
     buf_clear(&a->service_key);
@@ -38,6 +40,7 @@ static void count_service(struct apply *a, const struct instance_name *n, int d_
     row.meta = row_next_meta(a, &cur);
     row.n_instances = moved(row.n_instances, d_instances);
     row.n_healthy = moved(row.n_healthy, d_healthy);
+    row.def_rev = is_defined ? a->rev : row.def_rev;
     row.meta.is_deleted = row.n_instances == 0;
     MU_INVARIANT(row.n_healthy <= row.n_instances);
     buf_clear(&a->row);
@@ -47,8 +50,8 @@ static void count_service(struct apply *a, const struct instance_name *n, int d_
 
 /* ---- writing an instance ---- */
 
-static void find_instance(struct apply *a, struct slice key, struct row_at *out,
-                          struct instance_row *out_row)
+void instance_find(struct apply *a, struct slice key, struct row_at *out,
+                   struct instance_row *out_row)
 {
     row_find(a, key, out);
     *out_row = no_instance;
@@ -63,19 +66,19 @@ static void find_named(struct apply *a, const struct instance_name *n, struct ro
 {
     buf_clear(&a->key);
     key_instance(&a->key, n);
-    find_instance(a, buf_slice(&a->key), out, out_row);
+    instance_find(a, buf_slice(&a->key), out, out_row);
 }
 
-/* `old` is dead after this: it borrows from the row that is replaced. */
-static void write_instance(struct apply *a, const struct row_at *cur, const struct instance_name *n,
-                           const struct instance_row *old, const struct instance_row *row)
+void instance_write(struct apply *a, const struct row_at *cur, const struct instance_name *n,
+                    const struct instance_row *old, const struct instance_row *row)
 {
     int d_instances = !row->meta.is_deleted - cur->is_live;
     int d_healthy = counts_as_healthy(row) - (cur->is_live && counts_as_healthy(old));
+    int is_defined = row->def_rev == a->rev;
     buf_clear(&a->row);
     instance_row_encode(&a->row, row);
     row_write(a, cur);
-    count_service(a, n, d_instances, d_healthy);
+    count_service(a, n, d_instances, d_healthy, is_defined);
 }
 
 static void leave_lease(struct apply *a, const struct instance_row *old)
@@ -93,11 +96,11 @@ static struct row_meta remove_instance(struct apply *a, const struct row_at *cur
                                        const struct instance_name *n,
                                        const struct instance_row *old)
 {
-    struct instance_row row = {.meta = row_next_meta(a, cur)};
+    struct instance_row row = {.meta = row_next_meta(a, cur), .def_rev = a->rev};
     row.meta.is_deleted = 1;
     row.meta.lease = 0;
     leave_lease(a, old);
-    write_instance(a, cur, n, old, &row);
+    instance_write(a, cur, n, old, &row);
     return row.meta;
 }
 
@@ -110,8 +113,30 @@ static struct row_meta turn_instance(struct apply *a, const struct row_at *cur,
     row.is_healthy = is_healthy;
     row.unhealthy_at = is_healthy ? 0 : a->wall_ms;
     row.output = output;
-    write_instance(a, cur, n, old, &row);
+    instance_write(a, cur, n, old, &row);
     return row.meta;
+}
+
+void instance_bury(struct apply *a, struct slice key)
+{
+    struct row_at cur;
+    struct instance_row old;
+    struct instance_name n;
+    int rc = key_parse_instance(key, &n);
+    MU_INVARIANT(rc == 0);
+    instance_find(a, key, &cur, &old);
+    MU_INVARIANT(cur.is_live);
+    (void)remove_instance(a, &cur, &n, &old);
+}
+
+void instance_judge(const struct apply *a, const struct instance_row *old, struct instance_row *row)
+{
+    row->is_healthy = row->n_critical == 0 && row->n_node_critical == 0;
+    if (row->is_healthy) {
+        row->unhealthy_at = 0;
+    } else {
+        row->unhealthy_at = old->unhealthy_at != 0 ? old->unhealthy_at : a->wall_ms;
+    }
 }
 
 void instance_by_lease(struct apply *a, struct slice key, enum instance_order order)
@@ -121,7 +146,7 @@ void instance_by_lease(struct apply *a, struct slice key, enum instance_order or
     struct instance_name n;
     int rc = key_parse_instance(key, &n);
     MU_INVARIANT(rc == 0);
-    find_instance(a, key, &cur, &old);
+    instance_find(a, key, &cur, &old);
     MU_INVARIANT(cur.is_live);
     if (order == INSTANCE_REMOVE) {
         (void)remove_instance(a, &cur, &n, &old);
@@ -201,14 +226,19 @@ static void choose_health(const struct apply *a, const struct cmd_instance_put *
     }
 }
 
+int instance_is_described_same(const struct instance_row *x, const struct instance_row *y)
+{
+    return x->port == y->port && x->weight == y->weight && x->is_enabled == y->is_enabled &&
+           slice_eq(x->address, y->address) && slice_eq(x->tags, y->tags) &&
+           slice_eq(x->metadata, y->metadata) && slice_eq(x->extra, y->extra);
+}
+
 static int is_same_registration(const struct instance_row *x, const struct instance_row *y)
 {
     const struct check_spec *p = &x->check, *q = &y->check;
-    return x->port == y->port && x->weight == y->weight && x->is_enabled == y->is_enabled &&
-           x->is_healthy == y->is_healthy && x->owns_lease == y->owns_lease &&
-           x->ttl_ms == y->ttl_ms && x->remove_after_ms == y->remove_after_ms &&
-           x->meta.lease == y->meta.lease && slice_eq(x->address, y->address) &&
-           slice_eq(x->tags, y->tags) && slice_eq(x->metadata, y->metadata) &&
+    return instance_is_described_same(x, y) && x->is_healthy == y->is_healthy &&
+           x->owns_lease == y->owns_lease && x->ttl_ms == y->ttl_ms &&
+           x->remove_after_ms == y->remove_after_ms && x->meta.lease == y->meta.lease &&
            is_same_target(p, q) && p->interval_ms == q->interval_ms &&
            p->timeout_ms == q->timeout_ms && p->failures == q->failures &&
            p->successes == q->successes;
@@ -257,6 +287,31 @@ static void lease_result(const struct binding *b, const struct instance_row *row
     r->ttl_ms = b->id == 0 ? 0 : b->is_owned ? row->ttl_ms : b->row.ttl_ms;
 }
 
+/* On a node of the catalog its checks there say how it is, and nothing else. */
+static int refuse_judge(const struct cmd_instance_put *m, const struct instance_row *old)
+{
+    int has_judge = m->row.check.type != CHECK_NONE || m->row.ttl_ms > 0 ||
+                    m->row.meta.lease != 0 || m->set_health;
+    return old->node.len != 0 && has_judge ? MU_E_CONFLICT : 0;
+}
+
+static void keep_place(const struct apply *a, const struct instance_row *old,
+                       struct instance_row *row)
+{
+    if (old->node.len == 0) {
+        return;
+    }
+    row->node = old->node;
+    row->service_id = old->service_id;
+    row->extra = old->extra;
+    row->n_checks = old->n_checks;
+    row->n_warning = old->n_warning;
+    row->n_critical = old->n_critical;
+    row->n_node_critical = old->n_node_critical;
+    row->remove_after_ms = REMOVE_NEVER;
+    instance_judge(a, old, row);
+}
+
 void apply_instance_put(struct apply *a, const struct command *c, struct command_result *r)
 {
     const struct cmd_instance_put *m = &c->u.instance_put;
@@ -267,7 +322,8 @@ void apply_instance_put(struct apply *a, const struct command *c, struct command
     if (!row_cas(&cur, m->cas, m->expect, r)) {
         return;
     }
-    r->code = bind_lease(a, m, &old, &b);
+    r->code = refuse_judge(m, &old);
+    r->code = r->code != 0 ? r->code : bind_lease(a, m, &old, &b);
     if (r->code != 0) {
         return;
     }
@@ -276,14 +332,16 @@ void apply_instance_put(struct apply *a, const struct command *c, struct command
     row.meta.lease = b.id;
     row.owns_lease = b.is_owned;
     choose_health(a, m, cur.is_live, &old, &b, &row);
+    keep_place(a, &old, &row);
     lease_result(&b, &row, r);
     if (cur.is_live && !b.is_revived && is_same_registration(&old, &row)) {
         row_result(&cur, &cur.meta, r);
         r->is_changed = 0;
         return;
     }
+    row.def_rev = instance_is_described_same(&old, &row) && cur.is_live ? old.def_rev : a->rev;
     move_lease(a, &cur, &old, &b, &row);
-    write_instance(a, &cur, &m->name, &old, &row);
+    instance_write(a, &cur, &m->name, &old, &row);
     row_result(&cur, &row.meta, r);
 }
 
@@ -307,6 +365,14 @@ void apply_instance_delete(struct apply *a, const struct command *c, struct comm
         return;
     }
     r->lease = old.meta.lease;
+    if (old.node.len != 0) {
+        a->notes_leases = 1; /* those of its checks */
+        service_gone_of(a, &old);
+        row_find(a, buf_slice(&a->key), &cur);
+        row_result(&cur, &cur.meta, r);
+        r->is_created = 0;
+        return;
+    }
     struct row_meta after = remove_instance(a, &cur, &m->name, &old);
     row_result(&cur, &after, r);
 }
@@ -318,6 +384,9 @@ void apply_instance_health(struct apply *a, const struct command *c, struct comm
     struct instance_row old;
     find_named(a, &m->name, &cur, &old);
     r->code = refuse_incarnation(&cur, m->create_rev);
+    if (r->code == 0 && old.node.len != 0) {
+        r->code = MU_E_CONFLICT;
+    }
     if (r->code != 0) {
         return;
     }

@@ -28,7 +28,7 @@ int lease_find(struct apply *a, mu_lease_id id, struct lease_row *out)
 
 static void note(struct apply *a, mu_lease_id id)
 {
-    if (!a->is_txn) {
+    if (!a->notes_leases) {
         return;
     }
     if (a->n_leases == a->cap_leases) {
@@ -114,6 +114,8 @@ static void each_member(struct apply *a, mu_lease_id id, enum instance_order ord
             session_ended(a, key, &session);
         } else if (key.p[0] == SPACE_USER && order == INSTANCE_REMOVE) {
             user_key_freed(a, key, id, &session);
+        } else if (key.p[0] == SPACE_CHECK) {
+            check_by_lease(a, key, order);
         }
     }
 }
@@ -148,6 +150,7 @@ void apply_lease_revoke(struct apply *a, const struct command *c, struct command
         r->code = MU_E_NO_LEASE;
         return;
     }
+    a->notes_leases = 1;
     lease_end(a, row.id);
     r->is_changed = 1;
 }
@@ -215,6 +218,7 @@ static int step(struct apply *a, enum command_type type, const struct lease_step
 void apply_lease_steps(struct apply *a, const struct command *c, struct command_result *r)
 {
     const struct cmd_lease_steps *m = &c->u.lease_steps;
+    a->notes_leases = c->type != CMD_LEASE_CHECKPOINT; /* checks that fail end sessions */
     for (size_t i = 0; i < m->n; i++) {
         r->is_changed |= step(a, c->type, &m->items[i]);
     }

@@ -76,6 +76,55 @@ void row_write(struct apply *a, const struct row_at *cur)
     a->n_changed++;
 }
 
+int row_next(struct apply *a, struct slice prefix, struct buf *inout_at, struct buf *out_key)
+{
+    struct longkey_cur c;
+    struct slice k, v;
+    struct event ev;
+    struct row_meta m = {.is_deleted = 1};
+    longkey_cur_open(&c, a->txn);
+    int rc = longkey_cur_seek(&c, buf_slice(inout_at), &k, &v);
+    while (rc == 0 && slice_has_prefix(k, prefix)) {
+        rc = event_resolve(a->txn, v, &ev);
+        rc = rc != 0 ? rc : row_meta_decode(ev.head, &m);
+        MU_INVARIANT(rc == 0);
+        if (!m.is_deleted) {
+            break;
+        }
+        rc = longkey_cur_next(&c, &k, &v);
+    }
+    int is_found = rc == 0 && !m.is_deleted && slice_has_prefix(k, prefix);
+    if (is_found) {
+        buf_clear(out_key);
+        buf_append_slice(out_key, k);
+        buf_clear(inout_at);
+        buf_append_slice(inout_at, k);
+        buf_append_byte(inout_at, 0);
+    }
+    longkey_cur_close(&c);
+    return is_found;
+}
+
+static struct slice body_of(struct slice row)
+{
+    return slice_of(row.p + ROW_META_SIZE, row.len - ROW_META_SIZE);
+}
+
+int row_is_same(struct apply *a, const struct row_at *cur)
+{
+    return cur->is_live && slice_eq(body_of(row_bytes(a, cur)), body_of(buf_slice(&a->row)));
+}
+
+void row_tell(struct apply *a, struct slice key, struct txn_item *item)
+{
+    struct row_at cur;
+    row_find(a, key, &cur);
+    if (cur.is_live) {
+        item->key = key;
+        item->row = row_bytes(a, &cur);
+    }
+}
+
 void row_result(const struct row_at *cur, const struct row_meta *m, struct command_result *r)
 {
     r->mod_rev = m->mod_rev;

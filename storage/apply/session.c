@@ -54,21 +54,14 @@ static void link_checks(struct apply *a, struct slice id, const struct session_r
 
 static int refuse_check(struct apply *a, struct slice node, struct slice id)
 {
-    struct row_at cur;
-    struct check_row row;
-    struct slice service;
-    if (link_get(a, LINK_CHECK, node, id, &service) != 0) {
-        return MU_E_NOT_FOUND;
-    }
-    buf_clear(&a->scan);
-    key_check(&a->scan, &(struct check_name){node, service, id});
-    row_find(a, buf_slice(&a->scan), &cur);
-    if (!cur.is_live) {
-        return MU_E_NOT_FOUND;
-    }
-    int rc = check_row_decode(row_bytes(a, &cur), &row);
-    MU_INVARIANT(rc == 0);
-    return row.status == CHECK_CRITICAL ? MU_E_CONFLICT : 0;
+    enum check_status status;
+    struct buf service;
+    buf_init(&service);
+    int rc = check_is_there(a, node, id, &service)
+                 ? check_status_of(a, &(struct check_name){node, buf_slice(&service), id}, &status)
+                 : MU_E_NOT_FOUND;
+    buf_fini(&service);
+    return rc == 0 && status == CHECK_CRITICAL ? MU_E_CONFLICT : rc;
 }
 
 static int refuse_list(struct apply *a, struct slice node, struct slice list)
@@ -85,12 +78,8 @@ static int refuse_list(struct apply *a, struct slice node, struct slice list)
 
 static int refuse(struct apply *a, const struct op_session *m)
 {
-    struct row_at cur;
     struct lease_row lease;
-    buf_clear(&a->scan);
-    key_node(&a->scan, m->row.node);
-    row_find(a, buf_slice(&a->scan), &cur);
-    if (!cur.is_live) {
+    if (!node_is_there(a, m->row.node)) {
         return MU_E_NOT_FOUND;
     }
     int rc = refuse_list(a, m->row.node, m->row.node_checks);
@@ -187,6 +176,50 @@ void session_check_failed(struct apply *a, struct slice node, struct slice check
 void session_node_gone(struct apply *a, struct slice node)
 {
     end_all(a, LINK_SESSION_NODE, node);
+}
+
+/* --- moving --- */
+
+static void move_session(struct apply *a, struct slice id, struct slice to)
+{
+    struct row_at cur;
+    struct session_row old;
+    struct buf key;
+    buf_init(&key);
+    key_session(&key, id);
+    row_find(a, buf_slice(&key), &cur);
+    int rc = session_row_decode(row_bytes(a, &cur), &old);
+    MU_INVARIANT(rc == 0);
+    struct session_row row = old;
+    row.meta = row_next_meta(a, &cur);
+    row.node = to;
+    buf_clear(&a->row);
+    session_row_encode(&a->row, &row);
+    link_checks(a, id, &old, 0);
+    link_checks(a, id, &row, 1);
+    link_del(a, LINK_SESSION_NODE, old.node, id);
+    link_put(a, LINK_SESSION_NODE, to, id, slice_of(NULL, 0));
+    row_write(a, &cur);
+    buf_fini(&key);
+}
+
+unsigned sessions_move(struct apply *a, struct slice node, struct slice to, unsigned max)
+{
+    struct session_row s;
+    struct buf id;
+    unsigned n = 0;
+    buf_init(&id);
+    while (n < max && link_next(a, LINK_SESSION_NODE, node, &id)) {
+        int rc = session_find(a, buf_slice(&id), &s);
+        MU_INVARIANT(rc == 0);
+        if (refuse_list(a, to, s.node_checks) == 0 && refuse_list(a, to, s.service_checks) == 0) {
+            move_session(a, buf_slice(&id), to);
+            n++;
+        }
+        buf_append_byte(&id, 0);
+    }
+    buf_fini(&id);
+    return n;
 }
 
 void op_session(struct apply *a, const struct op *o, struct txn_item *item)

@@ -24,6 +24,24 @@ static const op_fn ops[] = {
     [OP_KEY_DELETE_CAS] = op_key_delete,
     [OP_SESSION_CREATE] = op_session,
     [OP_SESSION_DESTROY] = op_session,
+    [OP_NODE_SET] = op_node,
+    [OP_NODE_CAS] = op_node,
+    [OP_NODE_GET] = op_node,
+    [OP_NODE_DELETE] = op_node,
+    [OP_NODE_DELETE_CAS] = op_node,
+    [OP_NODE_MOVE] = op_node,
+    [OP_SERVICE_SET] = op_service,
+    [OP_SERVICE_CAS] = op_service,
+    [OP_SERVICE_GET] = op_service,
+    [OP_SERVICE_DELETE] = op_service,
+    [OP_SERVICE_DELETE_CAS] = op_service,
+    [OP_CHECK_SET] = op_check,
+    [OP_CHECK_CAS] = op_check,
+    [OP_CHECK_GET] = op_check,
+    [OP_CHECK_DELETE] = op_check,
+    [OP_CHECK_DELETE_CAS] = op_check,
+    [OP_CHECK_STATUS] = op_check,
+    [OP_CHECK_KEEP] = op_check,
     [OP_RECORD_SET] = op_record,
     [OP_RECORD_CAS] = op_record,
     [OP_RECORD_DELETE] = op_record,
@@ -52,13 +70,8 @@ void txn_add_item(struct apply *a, const struct txn_item *item)
 
 static void run_one(struct apply *a, const struct op *o, struct txn_item *item)
 {
-    op_fn fn = (size_t)o->type < N_ELEMENTS(ops) ? ops[o->type] : NULL;
     size_t before = a->detail.len;
-    if (fn == NULL) {
-        item->code = MU_E_NOT_IMPLEMENTED;
-        return;
-    }
-    fn(a, o, item);
+    ops[o->type](a, o, item);
     if (item->code == 0 && a->detail.len + item->row.len > TXN_DETAIL_MAX) {
         item->code = MU_E_TOO_LARGE;
     }
@@ -78,7 +91,7 @@ void apply_txn(struct apply *a, const struct command *c, struct command_result *
     buf_clear(&a->detail);
     buf_clear(&a->failures);
     a->wants_rows = m->wants_rows;
-    a->is_txn = 1;
+    a->notes_leases = 1;
     wire_read_init(&w, m->body);
     if (m->n > 1) {
         db_mark(a->txn);
@@ -95,7 +108,6 @@ void apply_txn(struct apply *a, const struct command *c, struct command_result *
             txn_item_encode(&a->failures, &item);
         }
     }
-    a->is_txn = 0;
     if (m->n > 1 && r->code != 0) {
         take_back(a, &s);
     } else if (m->n > 1) {

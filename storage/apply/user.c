@@ -253,36 +253,6 @@ void op_key_check(struct apply *a, const struct op *o, struct txn_item *item)
     }
 }
 
-/* The next live key of the tree at or behind a->scan, which is moved behind it. */
-static int next_in_tree(struct apply *a, struct slice prefix, struct buf *out_key)
-{
-    struct longkey_cur c;
-    struct slice k, v;
-    struct event ev;
-    struct row_meta m = {.is_deleted = 1};
-    longkey_cur_open(&c, a->txn);
-    int rc = longkey_cur_seek(&c, buf_slice(&a->scan), &k, &v);
-    while (rc == 0 && slice_has_prefix(k, prefix)) {
-        rc = event_resolve(a->txn, v, &ev);
-        rc = rc != 0 ? rc : row_meta_decode(ev.head, &m);
-        MU_INVARIANT(rc == 0);
-        if (!m.is_deleted) {
-            break;
-        }
-        rc = longkey_cur_next(&c, &k, &v);
-    }
-    int is_found = rc == 0 && !m.is_deleted && slice_has_prefix(k, prefix);
-    if (is_found) {
-        buf_clear(out_key);
-        buf_append_slice(out_key, k);
-        buf_clear(&a->scan);
-        buf_append_slice(&a->scan, k);
-        buf_append_byte(&a->scan, 0);
-    }
-    longkey_cur_close(&c);
-    return is_found;
-}
-
 static void tree_key(struct apply *a, const struct op *o, struct txn_item *item)
 {
     struct row_at cur;
@@ -315,7 +285,7 @@ void op_key_tree(struct apply *a, const struct op *o, struct txn_item *item)
     size_t n = 0;
     begin_tree(a, o->u.key.key, &prefix);
     /* Counted first: too many are refused before one is touched. */
-    while (n <= TREE_MAX && next_in_tree(a, buf_slice(&prefix), &a->key)) {
+    while (n <= TREE_MAX && row_next(a, buf_slice(&prefix), &a->scan, &a->key)) {
         n++;
     }
     if (n > TREE_MAX) {
@@ -323,7 +293,7 @@ void op_key_tree(struct apply *a, const struct op *o, struct txn_item *item)
     }
     buf_clear(&a->scan);
     buf_append_slice(&a->scan, buf_slice(&prefix));
-    while (item->code == 0 && next_in_tree(a, buf_slice(&prefix), &a->key)) {
+    while (item->code == 0 && row_next(a, buf_slice(&prefix), &a->scan, &a->key)) {
         tree_key(a, o, item);
     }
     buf_fini(&prefix);

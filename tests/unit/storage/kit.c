@@ -288,6 +288,7 @@ int kit_find_lease(struct kit *k, mu_lease_id id, struct lease_row *out)
 /* ---- consistency ---- */
 
 struct tally {
+    mu_lease_id lease;
     struct view *view;
     struct kit *kit;
     struct buf service; /* key of the service that is being counted */
@@ -303,7 +304,8 @@ static struct slice whole(struct db_txn *t, const struct event *ev, struct buf *
     return row;
 }
 
-static void check_row(struct db_txn *t, struct slice key, struct slice value, mu_rev revision)
+/* Does it hang on a lease? */
+static int check_row(struct db_txn *t, struct slice key, struct slice value, mu_rev revision)
 {
     struct event row, ev;
     struct row_meta m;
@@ -316,6 +318,13 @@ static void check_row(struct db_txn *t, struct slice key, struct slice value, mu
     assert_int_equal(0, event_get(t, m.mod_rev, m.mod_sub, &ev));
     assert_true(slice_eq(key, ev.key));
     assert_true(slice_eq(whole(t, &row, &x), whole(t, &ev, &y)));
+    assert_true(m.lease == 0 || !m.is_deleted);
+    int is_member = m.lease != 0;
+    if (key.p[0] == SPACE_USER) { /* on that of the session that holds it */
+        struct user_row u;
+        assert_int_equal(0, user_row_decode(whole(t, &row, &x), &u));
+        is_member = u.session.len != 0;
+    }
     while (m.prev_rev != 0 && event_get(t, m.prev_rev, m.prev_sub, &ev) == 0) {
         struct row_meta older;
         assert_true(slice_eq(key, ev.key));
@@ -328,10 +337,12 @@ static void check_row(struct db_txn *t, struct slice key, struct slice value, mu
     }
     buf_fini(&x);
     buf_fini(&y);
+    return is_member;
 }
 
-static void check_rows(struct view *v)
+static void check_rows(struct tally *t)
 {
+    struct view *v = t->view;
     struct longkey_cur c;
     struct slice key, value;
     struct buf last;
@@ -342,7 +353,7 @@ static void check_rows(struct view *v)
         assert_true(slice_cmp(buf_slice(&last), key) < 0);
         buf_clear(&last);
         buf_append_slice(&last, key);
-        check_row(view_txn(v), key, value, view_revision(v));
+        t->n_members += check_row(view_txn(v), key, value, view_revision(v));
         rc = longkey_cur_next(&c, &key, &value);
     }
     assert_int_equal(MU_E_NOT_FOUND, rc);
@@ -361,7 +372,6 @@ static int count_instance(void *arg, const struct instance_name *n, const struct
         struct lease_row lease;
         assert_int_equal(0, view_lease(t->view, row->meta.lease, &lease));
         assert_int_equal(row->owns_lease, lease.is_owned);
-        t->n_members++;
     }
     return 0;
 }
@@ -380,18 +390,22 @@ static int check_service(void *arg, const struct service_name *n, const struct s
 static int check_member(void *arg, struct slice key)
 {
     struct tally *t = arg;
-    struct instance_name n;
-    struct instance_row row;
-    assert_int_equal(0, key_parse_instance(key, &n));
-    assert_int_equal(0, view_instance(t->view, &n, &row));
-    assert_true(t->n_members > 0);
+    struct slice value;
+    struct event row;
+    struct row_meta m;
+    assert_int_equal(0, longkey_get(view_txn(t->view), key, &value));
+    assert_int_equal(0, event_resolve(view_txn(t->view), value, &row));
+    assert_int_equal(0, row_meta_decode(row.head, &m));
+    assert_true((m.lease == t->lease || key.p[0] == SPACE_USER) && t->n_members > 0);
     t->n_members--;
     return 0;
 }
 
 static int check_lease(void *arg, const struct lease_row *row)
 {
-    return view_lease_keys(((struct tally *)arg)->view, row->id, check_member, arg);
+    struct tally *t = arg;
+    t->lease = row->id;
+    return view_lease_keys(t->view, row->id, check_member, arg);
 }
 
 static int check_has_service(void *arg, const struct instance_name *n,
@@ -408,10 +422,10 @@ void kit_check(struct kit *k)
     struct tally t = {.kit = k};
     struct slice none = {NULL, 0};
     t.view = view_open(k->store);
-    check_rows(t.view);
+    check_rows(&t);
     assert_int_equal(0, view_services(t.view, none, none, none, check_service, &t));
     assert_int_equal(0, view_all_instances(t.view, check_has_service, t.view));
-    /* members counted with the instances are exactly those that the leases know */
+    /* members counted with the rows are exactly those that the leases know */
     assert_int_equal(0, view_leases(t.view, check_lease, &t));
     assert_int_equal(0, t.n_members);
     view_close(t.view);
