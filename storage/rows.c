@@ -6,7 +6,13 @@
 #include "storage/command/command.h"
 
 enum { ROW_VERSION = 2, ROW_DELETED = 1 };
-enum { INST_ENABLED = 1, INST_HEALTHY = 2, INST_OWNS_LEASE = 4, INST_FLAGS = 7 };
+enum {
+    INST_ENABLED = 1,
+    INST_HEALTHY = 2,
+    INST_OWNS_LEASE = 4,
+    INST_NODE_ADDRESS = 8,
+    INST_FLAGS = 15
+};
 enum { LEASE_OVERDUE_FLAG = 1, LEASE_OWNED = 2, LEASE_FLAGS = 3 };
 
 /* Format: docs/formats.md#rows. Fixed offsets, so that apply reads a row's meta without decoding
@@ -138,7 +144,8 @@ void instance_body_encode(struct buf *out, const struct instance_row *r)
 {
     wire_put_u8(out,
                 (uint8_t)((r->is_enabled ? INST_ENABLED : 0) | (r->is_healthy ? INST_HEALTHY : 0) |
-                          (r->owns_lease ? INST_OWNS_LEASE : 0)));
+                          (r->owns_lease ? INST_OWNS_LEASE : 0) |
+                          (r->is_node_address ? INST_NODE_ADDRESS : 0)));
     wire_put_u8(out, (uint8_t)r->check.type);
     wire_put_u16(out, r->port);
     wire_put_f64(out, r->weight);
@@ -199,6 +206,7 @@ void instance_body_decode(struct wire_reader *w, struct instance_row *out)
     out->is_enabled = (flags & INST_ENABLED) != 0;
     out->is_healthy = (flags & INST_HEALTHY) != 0;
     out->owns_lease = (flags & INST_OWNS_LEASE) != 0;
+    out->is_node_address = (flags & INST_NODE_ADDRESS) != 0;
     out->check.type = type < CHECK_TYPE_N ? (enum check_type)type : CHECK_NONE;
     int is_bad = (flags & ~(unsigned)INST_FLAGS) != 0 || !isfinite(out->weight) ||
                  type >= CHECK_TYPE_N || out->ttl_ms < 0 || out->remove_after_ms < REMOVE_NEVER ||

@@ -72,6 +72,7 @@ struct instance_row {
     struct slice output; /* of the last change of the check, at most 512 bytes */
 
     /* What the catalog adds; all empty for an instance that was registered without a node. */
+    int is_node_address;     /* `address` is that of its node, and changes with it */
     struct slice node;       /* the node of the catalog it stands on */
     struct slice service_id; /* its id there */
     struct slice extra;      /* JSON object of a face: what only that face says (tagged addresses,

@@ -365,6 +365,7 @@ static void on_tick(uv_timer_t *t)
     int64_t now = clock_mono_ms();
     check_disk(c, now);
     compact(c, now);
+    catalog_tick(c->catalog, now);
     refresh_counters(c);
 }
 
@@ -449,6 +450,7 @@ static int open_all(struct core *c, struct err *e)
     c->hub = hub_new(&c->box, s.revision);
     c->leases = leases_new(c);
     c->checks = checks_new(c);
+    c->catalog = catalog_new(c);
     return 0;
 }
 
@@ -603,6 +605,7 @@ void core_stop(struct core *c)
     mailbox_send(&c->box, &d->job.mail);
     pthread_join(c->thread, NULL);
     leases_free(c->leases);
+    catalog_free(c->catalog);
     hub_free(c->hub);
     store_close(c->store, 1);
     disk_close_real(c->disk);

@@ -14,6 +14,7 @@
 
 struct leases;
 struct checks;
+struct catalog;
 
 /* Types of our own messages between nodes (replica_send). Bodies: docs/formats.md#core-messages. */
 enum core_message {
@@ -43,6 +44,7 @@ struct core {
     struct hub *hub;
     struct leases *leases;
     struct checks *checks;
+    struct catalog *catalog;
 
     /* results of the newest apply batch, by index - batch_first */
     struct applied_result *results;
@@ -118,3 +120,9 @@ void checks_changed(struct checks *k, const struct change_set *c);
 void checks_reset(struct checks *k); /* the store was replaced */
 void checks_message(struct checks *k, mu_node_id from, struct slice body);
 void checks_role(struct checks *k);
+
+/* catalog.c */
+struct catalog *catalog_new(struct core *c);
+void catalog_free(struct catalog *k);
+void catalog_lead(struct catalog *k);
+void catalog_tick(struct catalog *k, int64_t now);

@@ -242,6 +242,7 @@ static void on_leader_ready(void *arg, mu_term term)
     log_info("core", "leader is ready", LOG_U64("term", term));
     leases_lead(c->leases);
     core_init_cluster(c);
+    catalog_lead(c->catalog);
     checks_role(c->checks);
 }
 

@@ -136,6 +136,7 @@ void service_gone_of(struct apply *a, const struct instance_row *row);
 unsigned service_move(struct apply *a, struct slice node, struct slice service_id, struct slice to);
 
 int node_is_there(struct apply *a, struct slice node);
+void node_address(struct apply *a, struct slice node, struct buf *out); /* replaces `out` */
 /* The node or a check of it changed: all its instances are written anew. */
 void node_touch(struct apply *a, struct slice node, int d_critical);
 

@@ -229,8 +229,9 @@ static void choose_health(const struct apply *a, const struct cmd_instance_put *
 int instance_is_described_same(const struct instance_row *x, const struct instance_row *y)
 {
     return x->port == y->port && x->weight == y->weight && x->is_enabled == y->is_enabled &&
-           slice_eq(x->address, y->address) && slice_eq(x->tags, y->tags) &&
-           slice_eq(x->metadata, y->metadata) && slice_eq(x->extra, y->extra);
+           x->is_node_address == y->is_node_address && slice_eq(x->address, y->address) &&
+           slice_eq(x->tags, y->tags) && slice_eq(x->metadata, y->metadata) &&
+           slice_eq(x->extra, y->extra);
 }
 
 static int is_same_registration(const struct instance_row *x, const struct instance_row *y)
@@ -304,6 +305,7 @@ static void keep_place(const struct apply *a, const struct instance_row *old,
     row->node = old->node;
     row->service_id = old->service_id;
     row->extra = old->extra;
+    row->is_node_address = old->is_node_address && slice_eq(old->address, row->address);
     row->n_checks = old->n_checks;
     row->n_warning = old->n_warning;
     row->n_critical = old->n_critical;

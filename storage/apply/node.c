@@ -29,6 +29,18 @@ int node_is_there(struct apply *a, struct slice node)
     return cur.is_live;
 }
 
+void node_address(struct apply *a, struct slice node, struct buf *out)
+{
+    struct row_at cur;
+    struct node_row row;
+    struct buf key;
+    buf_init(&key);
+    find(a, &key, node, &cur, &row);
+    buf_clear(out);
+    buf_append_slice(out, row.address);
+    buf_fini(&key);
+}
+
 /* --- what stands on it --- */
 
 /* Calls for each service id of the node; 0 from it stops. */

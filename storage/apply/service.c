@@ -100,9 +100,18 @@ static void rewrite(struct apply *a, struct slice key, const struct check_count 
     struct instance_name n;
     int rc = key_parse_instance(key, &n);
     MU_INVARIANT(rc == 0);
+    struct buf address;
+    buf_init(&address);
     uint32_t critical_there = to.len != 0 ? checks_critical(a, to) : 0;
+    if (to.len != 0) {
+        node_address(a, to, &address);
+    }
     instance_find(a, key, &cur, &old);
     MU_INVARIANT(cur.is_live);
+    if (to.len == 0 && old.is_node_address) {
+        node_address(a, old.node, &address);
+        instance_find(a, key, &cur, &old);
+    }
     struct instance_row row = old;
     row.meta = row_next_meta(a, &cur);
     row.n_checks = moved(old.n_checks, d->all);
@@ -114,8 +123,12 @@ static void rewrite(struct apply *a, struct slice key, const struct check_count 
         row.n_node_critical = critical_there;
         row.def_rev = a->rev;
     }
+    if (old.is_node_address) {
+        row.address = buf_slice(&address);
+    }
     instance_judge(a, &old, &row);
     instance_write(a, &cur, &n, &old, &row);
+    buf_fini(&address);
 }
 
 void service_touch(struct apply *a, struct slice node, struct slice service_id,
@@ -240,10 +253,16 @@ static struct counts counts_of(struct apply *a, const struct op_service *m, cons
 }
 
 static void fill(struct apply *a, const struct op_service *m, const struct spot *s,
-                 const struct counts *c, struct instance_row *row)
+                 struct buf *address, struct instance_row *row)
 {
+    struct counts now = counts_of(a, m, s), *c = &now;
     *row = m->row;
     row->node = buf_slice(&s->node);
+    row->is_node_address = m->row.address.len == 0;
+    if (row->is_node_address) {
+        node_address(a, row->node, address);
+        row->address = buf_slice(address);
+    }
     row->owns_lease = 0;
     row->ttl_ms = 0;
     row->remove_after_ms = REMOVE_NEVER;
@@ -262,9 +281,10 @@ static void put(struct apply *a, const struct op_service *m, const struct spot *
     struct row_at cur;
     struct instance_row old, row;
     struct instance_name n;
-    struct counts c = counts_of(a, m, s);
+    struct buf address;
     int is_renamed = s->instance.len != 0 && !slice_eq(buf_slice(&s->instance), key);
-    fill(a, m, s, &c, &row);
+    buf_init(&address);
+    fill(a, m, s, &address, &row);
     if (is_renamed) {
         instance_bury(a, buf_slice(&s->instance));
     }
@@ -273,6 +293,7 @@ static void put(struct apply *a, const struct op_service *m, const struct spot *
     instance_find(a, key, &cur, &old);
     if (cur.is_live && instance_is_described_same(&old, &row) &&
         s->is_agent == (s->is_agent || m->is_agent)) {
+        buf_fini(&address);
         return;
     }
     row.meta = row_next_meta(a, &cur);
@@ -282,6 +303,7 @@ static void put(struct apply *a, const struct op_service *m, const struct spot *
     if (is_renamed) {
         checks_rename(a, row.node, row.service_id, n.service);
     }
+    buf_fini(&address);
 }
 
 /* For the answer. The key stays in a->key. */

@@ -17,7 +17,7 @@ def cluster():
     """Three fresh nodes with a leader."""
     c = Cluster(3)
     try:
-        yield c.start()
+        yield c.start().settled()
     finally:
         c.close()
 
@@ -27,7 +27,7 @@ def shared():
     """Three nodes for the tests of one file that leave them healthy; each test uses names of its own."""
     c = Cluster(3)
     try:
-        yield c.start()
+        yield c.start().settled()
     finally:
         c.close()
 
@@ -36,7 +36,7 @@ def shared():
 def single():
     c = Cluster(1)
     try:
-        yield c.start().nodes[0]
+        yield c.start().settled().nodes[0]
     finally:
         c.close()
 

@@ -193,6 +193,17 @@ class Cluster:
         self.leader()
         return self
 
+    def settled(self):
+        """Waits until the catalog has all members: then nothing is written that a test did not ask for."""
+        names = {x.name for x in self.running()}
+
+        def look(n):
+            r = n.get("/api/v1/services/consul?consistency=stale")
+            return r.status == 200 and {x["id"].split("/")[0] for x in r.json["instances"] if x["healthy"]} >= names
+        for x in self.running():
+            wait_for(lambda x=x: look(x), 30, "the members in the catalog")
+        return self
+
     def add_node(self, name, extra=("--join",)):
         http_port, peer_port = free_ports(2)
         x = Node(self, name, self.base / name, http_port, peer_port, extra)

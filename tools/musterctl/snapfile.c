@@ -120,7 +120,7 @@ static int read_header(struct snap *s)
 
 static int rank_of(unsigned table)
 {
-    static const unsigned char order[CTL_SNAP_TABLES] = {0, 2, 6, 1, 3, 4, 5};
+    static const unsigned char order[CTL_SNAP_TABLES] = {0, 2, 6, 1, 3, 4, 5, 7};
     for (int i = 0; i < CTL_SNAP_TABLES; i++) {
         if (order[i] == table) {
             return i;

@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 
-enum { CTL_SNAP_TABLES = 7, CTL_SNAP_CONF_MAX = 4096 };
+enum { CTL_SNAP_TABLES = 8, CTL_SNAP_CONF_MAX = 4096 };
 
 struct ctl_snap {
     uint64_t index, term, revision;

@@ -130,6 +130,7 @@ static int see_instance(void *arg, const struct instance_name *n, const struct i
         return 0;
     }
     assert_int_equal(0, view_node(v, row->node, &node_row));
+    assert_true(!row->is_node_address || slice_eq(node_row.address, row->address));
     assert_int_equal(0, view_place(v, row->node, row->service_id, &place));
     assert_true(slice_eq(place.service, n->service) && slice_eq(place.id, n->id));
     assert_int_equal(0, view_checks_of(v, row->node, row->service_id, add_check, &own));
@@ -601,6 +602,7 @@ static struct op random_op(uint64_t *seed, mu_lease_id *lease, struct buf *list)
                        one_of(seed, services, 2), one_of(seed, ids, 4));
         o.u.service.is_agent = kit_below(seed, 2) != 0;
         o.u.service.row.port = (uint16_t)kit_below(seed, 2);
+        o.u.service.row.address = kit_below(seed, 2) != 0 ? LIT("10.1.1.1") : LIT("");
         return o;
     case 4:
         o = session_op(one_of(seed, sessions, 3), one_of(seed, nodes, 3),

@@ -191,7 +191,7 @@ static void test_wrong_records(void **state)
             add_record(&records, 2, "c", 4); /* a table too late */
             break;
         case 2:
-            add_record(&records, 7, "c", 4); /* no such table */
+            add_record(&records, 8, "c", 4); /* no such table */
             break;
         case 3:
             add_record(&records, 1, "", 4); /* no key */
