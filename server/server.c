@@ -18,6 +18,7 @@
 #include "server/consul/consul.h"
 #include "server/core/core.h"
 #include "server/datadir.h"
+#include "server/dns/dns.h"
 #include "server/net/worker.h"
 
 /* What handlers get: the api's part first, then the pages'. */
@@ -38,6 +39,7 @@ struct server {
     struct http_server *http;
     struct consul *consul;
     struct workers *workers;
+    struct dns *dns;
 };
 
 static _Noreturn void on_fatal(int exit_code, const char *why)
@@ -167,6 +169,45 @@ static int start_faces(struct server *s, struct err *e)
     return rc != 0 ? rc : admin_add_routes(s->context.pages, s->http, e);
 }
 
+static int start_dns(struct server *s, struct err *e)
+{
+    const struct conf *c = &s->settings->conf;
+    struct dns_options o = {
+        .core = s->context.core,
+        .n_workers = count_workers(c),
+        .listen = c->dns_listen,
+        .is_listen_optional = conf_origin_of(s->settings, "dns.listen") == CONF_DEFAULT,
+        .domain = c->dns_domain,
+        .alt_domain = c->dns_alt_domain,
+        .datacenter = c->datacenter,
+        .service_ttl = c->dns_service_ttl,
+        .recursors = c->dns_recursors,
+        .recursion_from = c->dns_recursion_from,
+        .is_recursor_random = strcmp(c->dns_recursor_strategy, "random") == 0,
+        .is_only_passing = c->is_dns_only_passing,
+        .is_truncate_told = c->is_dns_truncate,
+        .is_compressed = c->is_dns_compression,
+        .has_meta_txt = c->is_dns_node_meta_txt,
+        .udp_answer_limit = c->dns_udp_answer_limit,
+        .a_record_limit = c->dns_a_record_limit,
+        .rate_limit = c->dns_rate_limit,
+        .node_ttl_ms = c->dns_node_ttl_ms,
+        .soa_refresh_ms = c->dns_soa_refresh_ms,
+        .soa_retry_ms = c->dns_soa_retry_ms,
+        .soa_expire_ms = c->dns_soa_expire_ms,
+        .soa_min_ttl_ms = c->dns_soa_min_ttl_ms,
+        .recursor_timeout_ms = c->dns_recursor_timeout_ms,
+        .max_stale_ms = c->dns_max_stale_ms,
+    };
+    int rc = dns_new(&o, &s->dns, e);
+    const char *address;
+    for (size_t i = 0; rc == 0 && (address = dns_address(s->dns, i)) != NULL; i++) {
+        log_info("server", "answering DNS", LOG_STR("address", address),
+                 LOG_STR("domain", c->dns_domain));
+    }
+    return rc;
+}
+
 static int start_workers(struct server *s, struct err *e)
 {
     const struct conf *c = &s->settings->conf;
@@ -192,6 +233,7 @@ static int start_workers(struct server *s, struct err *e)
                    .head_timeout_ms = c->head_timeout_ms,
                    .idle_timeout_ms = c->idle_timeout_ms},
         .http = s->http,
+        .guest = dns_guest(s->dns),
     };
     rc = rc != 0 ? rc : workers_start(&o, &s->workers, e);
     for (size_t i = 0; rc == 0 && i < n; i++) {
@@ -206,6 +248,7 @@ static int start_all(struct server *s, struct err *e)
     int rc = datadir_open(s->settings->conf.data_dir, s->settings->conf.name, &s->dir, e);
     rc = rc != 0 ? rc : start_core(s, e);
     rc = rc != 0 ? rc : start_faces(s, e);
+    rc = rc != 0 ? rc : start_dns(s, e);
     rc = rc != 0 ? rc : start_workers(s, e);
     if (rc == 0) {
         admin_set_workers(s->context.pages, s->workers);
@@ -266,6 +309,7 @@ static void stop_all(struct server *s)
     core_drain(s->context.core, s->settings->conf.drain_timeout_ms);
     workers_drain(s->workers);
     workers_stop(s->workers, s->settings->conf.drain_timeout_ms);
+    dns_free(s->dns);
     core_stop(s->context.core);
     http_server_free(s->http);
     api_free(s->context.api);

@@ -104,8 +104,8 @@ static int flag_row(struct slice name, int is_short, size_t *out_row)
 
 static int unknown_flag(const char *arg, struct err *e)
 {
-    char names[64][64];
-    const char *list[64];
+    char names[CONF_ROWS_MAX][64];
+    const char *list[CONF_ROWS_MAX];
     for (size_t i = 0; i < conf_table_n; i++) {
         conf_flag_name(&conf_table[i], names[i]);
         list[i] = names[i];

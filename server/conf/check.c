@@ -188,6 +188,28 @@ static int check_exposure(const struct conf *c, struct err *e)
     return rc;
 }
 
+static int check_dns(const struct conf *c, struct err *e)
+{
+    const char *at = c->dns_listen;
+    char item[256];
+    int rc;
+    while ((rc = next_item(&at, item, sizeof(item))) > 0) {
+        if (check_address("dns.listen", item, 1, e) != 0) {
+            return e->code;
+        }
+    }
+    if (rc < 0) {
+        return err_set(e, MU_E_BAD_REQUEST, "dns.listen: an address has at most 255 bytes");
+    }
+    if (strcmp(c->dns_recursor_strategy, "sequential") != 0 &&
+        strcmp(c->dns_recursor_strategy, "random") != 0) {
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "dns.recursor_strategy must be sequential or random, not \"%s\"",
+                       c->dns_recursor_strategy);
+    }
+    return 0;
+}
+
 int conf_check(const struct conf *c, struct err *e)
 {
     enum log_level level;
@@ -210,5 +232,6 @@ int conf_check(const struct conf *c, struct err *e)
     }
     int rc = check_cluster(c, e);
     rc = rc != 0 ? rc : check_tls(c, e);
+    rc = rc != 0 ? rc : check_dns(c, e);
     return rc != 0 ? rc : check_exposure(c, e);
 }

@@ -11,6 +11,8 @@
 #define AT(member) offsetof(struct conf, member), sizeof(((struct conf *)0)->member)
 #define DAY_MS     "2592000000"
 
+enum { DNS_TTL_MAX = 2147483000 };
+
 const struct conf_row conf_table[] = {
     {"name", 'n', CONF_TEXT, AT(name), "n1", 0, 0, "NAME",
      "this node's name; letters, digits, - _ .", 0},
@@ -78,11 +80,55 @@ const struct conf_row conf_table[] = {
      "for a write or a read to be confirmed", 0},
     {"drain_timeout", 0, CONF_MS, AT(drain_timeout_ms), "10000", 0, 600000, "DURATION",
      "for running requests to end after SIGTERM", 0},
+    {"datacenter", 0, CONF_TEXT, AT(datacenter), "dc1", 0, 0, "NAME",
+     "what clients of Consul's interfaces are told this cluster is called", 0},
+    {"dns.listen", 0, CONF_TEXT, AT(dns_listen), "127.0.0.1:8600", 0, 0, "HOST:PORT,...",
+     "addresses for DNS, UDP and TCP; empty = none. The default is left out where it is taken", 0},
+    {"dns.domain", 0, CONF_TEXT, AT(dns_domain), "consul", 0, 0, "NAME",
+     "the domain that is answered for", 0},
+    {"dns.alt_domain", 0, CONF_TEXT, AT(dns_alt_domain), "", 0, 0, "NAME", "one more such domain",
+     0},
+    {"dns.node_ttl", 0, CONF_MS, AT(dns_node_ttl_ms), "0", 0, DNS_TTL_MAX, "DURATION",
+     "how long others may keep the answers for nodes", 0},
+    {"dns.service_ttl", 0, CONF_TEXT, AT(dns_service_ttl), "", 0, 0, "NAME=DURATION,...",
+     "and those for services; PREFIX*=DURATION speaks of several, *=DURATION of all", 0},
+    {"dns.only_passing", 0, CONF_BOOL, AT(is_dns_only_passing), "false", 0, 0, NULL,
+     "leave out instances with a warning, too", 0},
+    {"dns.udp_answer_limit", 0, CONF_U64, AT(dns_udp_answer_limit), "3", 1, 8, "N",
+     "records for clients that can take 512 bytes only", 0},
+    {"dns.a_record_limit", 0, CONF_U64, AT(dns_a_record_limit), "0", 0, 4096, "N",
+     "addresses in any answer; 0 = no limit", 0},
+    {"dns.truncate", 0, CONF_BOOL, AT(is_dns_truncate), "false", 0, 0, NULL,
+     "say so when there is more than an answer has room for, so that clients ask by TCP", 0},
+    {"dns.compression", 0, CONF_BOOL, AT(is_dns_compression), "true", 0, 0, NULL,
+     "write a name that stands in an answer already as a pointer to it", 0},
+    {"dns.node_meta_txt", 0, CONF_BOOL, AT(is_dns_node_meta_txt), "true", 0, 0, NULL,
+     "add the metadata of nodes to answers, as TXT records", 0},
+    {"dns.soa_refresh", 0, CONF_MS, AT(dns_soa_refresh_ms), "3600000", 0, DNS_TTL_MAX, "DURATION",
+     "of the SOA record", 0},
+    {"dns.soa_retry", 0, CONF_MS, AT(dns_soa_retry_ms), "600000", 0, DNS_TTL_MAX, "DURATION",
+     "of the SOA record", 0},
+    {"dns.soa_expire", 0, CONF_MS, AT(dns_soa_expire_ms), "86400000", 0, DNS_TTL_MAX, "DURATION",
+     "of the SOA record", 0},
+    {"dns.soa_min_ttl", 0, CONF_MS, AT(dns_soa_min_ttl_ms), "0", 0, DNS_TTL_MAX, "DURATION",
+     "of the SOA record: how long others may keep that a name does not exist", 0},
+    {"dns.max_stale", 0, CONF_MS, AT(dns_max_stale_ms), "315360000000", 0, 3153600000000,
+     "DURATION", "no answers when the leader was not heard for so long", 0},
+    {"dns.recursors", 0, CONF_TEXT, AT(dns_recursors), "", 0, 0, "HOST:PORT,...",
+     "servers that are asked for other names; without them such questions are refused", 0},
+    {"dns.recursor_timeout", 0, CONF_MS, AT(dns_recursor_timeout_ms), "2000", 100, 60000,
+     "DURATION", "for one of them to answer", 0},
+    {"dns.recursor_strategy", 0, CONF_TEXT, AT(dns_recursor_strategy), "sequential", 0, 0,
+     "STRATEGY", "sequential: in their order; random: in turns", 0},
+    {"dns.recursion_from", 0, CONF_TEXT, AT(dns_recursion_from), "127.0.0.0/8,::1", 0, 0, "NET,...",
+     "whose questions for other names are passed on", 0},
+    {"dns.rate_limit", 0, CONF_U64, AT(dns_rate_limit), "5000", 0, 10000000, "N",
+     "answers by UDP that one source gets in a second from one thread (loopback: as many as it asks for); 0 = no limit",
+     0},
 };
 const size_t conf_table_n = N_ELEMENTS(conf_table);
 
-_Static_assert(N_ELEMENTS(conf_table) <= sizeof(((struct conf_parsed *)0)->origin),
-               "one origin per row");
+_Static_assert(N_ELEMENTS(conf_table) <= CONF_ROWS_MAX, "one origin per row");
 
 /* --- values --- */
 
@@ -194,9 +240,16 @@ int conf_row_of(struct slice key, size_t *out_row)
     return MU_E_NOT_FOUND;
 }
 
+enum conf_origin conf_origin_of(const struct conf_parsed *p, const char *key)
+{
+    size_t row = 0;
+    MU_INVARIANT(conf_row_of(slice_str(key), &row) == 0);
+    return (enum conf_origin)p->origin[row];
+}
+
 const char *conf_nearest(const char *word)
 {
-    const char *names[64];
+    const char *names[CONF_ROWS_MAX];
     for (size_t i = 0; i < conf_table_n; i++) {
         names[i] = conf_table[i].key;
     }

@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 
-enum { CONF_MEMBERS_MAX = 9, CONF_LISTENERS_MAX = 16, CONF_TEXT_MAX = 1024 };
+enum { CONF_MEMBERS_MAX = 9, CONF_LISTENERS_MAX = 16, CONF_TEXT_MAX = 1024, CONF_ROWS_MAX = 128 };
 
 struct conf {
     char name[64];
@@ -34,6 +34,15 @@ struct conf {
     uint64_t config_keep_versions;
     uint64_t max_connections, max_connections_per_source, max_head_bytes;
     int64_t head_timeout_ms, idle_timeout_ms, request_timeout_ms, drain_timeout_ms;
+    char datacenter[64];
+    char dns_listen[CONF_TEXT_MAX];
+    char dns_domain[128], dns_alt_domain[128];
+    char dns_service_ttl[CONF_TEXT_MAX];
+    char dns_recursors[CONF_TEXT_MAX], dns_recursor_strategy[16], dns_recursion_from[CONF_TEXT_MAX];
+    int is_dns_only_passing, is_dns_truncate, is_dns_compression, is_dns_node_meta_txt;
+    uint64_t dns_udp_answer_limit, dns_a_record_limit, dns_rate_limit;
+    int64_t dns_node_ttl_ms, dns_soa_refresh_ms, dns_soa_retry_ms, dns_soa_expire_ms,
+        dns_soa_min_ttl_ms, dns_recursor_timeout_ms, dns_max_stale_ms;
 };
 
 enum conf_origin { CONF_DEFAULT, CONF_FILE, CONF_ENV, CONF_FLAG };
@@ -52,9 +61,9 @@ enum conf_command {
 struct conf_parsed {
     struct conf conf;
     enum conf_command command;
-    char file[CONF_TEXT_MAX];     /* configuration file in use; empty = none */
-    char argument[CONF_TEXT_MAX]; /* of check-config (a file) and export-snapshot (a file) */
-    unsigned char origin[64];     /* by row of the table */
+    char file[CONF_TEXT_MAX];            /* configuration file in use; empty = none */
+    char argument[CONF_TEXT_MAX];        /* of check-config (a file) and export-snapshot (a file) */
+    unsigned char origin[CONF_ROWS_MAX]; /* by row of the table */
 };
 
 /* Read the command line, the environment and the file. Errors name the place and what would be
@@ -82,4 +91,6 @@ struct conf_member {
 int conf_members(const struct conf *c, struct conf_member *out, size_t *out_n, struct err *e);
 /* The comma-separated list `listen`, each copied; at most CONF_LISTENERS_MAX. */
 int conf_listeners(const struct conf *c, char (*out)[256], size_t *out_n, struct err *e);
+/* Where a setting came from. */
+enum conf_origin conf_origin_of(const struct conf_parsed *p, const char *key);
 int conf_is_loopback(const char *address); /* 127.0.0.0/8, ::1, localhost */

@@ -16,7 +16,7 @@ struct reader {
     const char *name;
     struct conf_parsed *out;
     struct err *e;
-    unsigned char seen[64];
+    unsigned char seen[CONF_ROWS_MAX];
     char section[KEY_MAX_LEN]; /* "" or "tls." */
 };
 

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/wake.h"
 #include "server/http/http.h"
+#include "server/net/address.h"
 #include "server/net/tls.h"
 #include "server/net/wheel.h"
 #include "server/net/worker.h"
@@ -28,7 +29,6 @@ enum {
     NET_ACCEPT_BATCH = 64,
     NET_REST_MS = 100,        /* a listener that found no free descriptor tries again after this */
     NET_HANDSHAKES_MAX = 256, /* unfinished TLS handshakes of one worker */
-    NET_ADDRESS_MAX = 64,
     NET_SOURCE_SLOTS = 16384,
     NET_OWED_GRACE_MS =
         1000, /* how long a stopping worker waits for answers after its connections are closed */
@@ -59,10 +59,6 @@ struct listener {
 /* Gives an fd that listens. Sockets that are not shared find out whether somebody else has the
  * port. */
 int listen_bind(const struct sockaddr_storage *a, int is_shared, struct err *e, int *out_fd);
-int listen_resolve(const char *address, struct sockaddr_storage *out, struct err *e);
-void listen_format(const struct sockaddr_storage *a,
-                   char *out); /* "127.0.0.1:8500", NET_ADDRESS_MAX bytes */
-void listen_peer(const struct sockaddr_storage *a, char *out); /* "127.0.0.1" */
 int listener_start(struct listener *l);
 void listener_stop(struct listener *l);
 
@@ -107,6 +103,7 @@ struct workers {
     char (*addresses)[NET_ADDRESS_MAX];
     struct net_limits limits;
     struct http_server *http;
+    const struct worker_guest *guest;
     struct sources sources;
     _Atomic uint32_t n_connections;
     _Atomic int64_t tls_not_after;

@@ -122,6 +122,9 @@ static void drain(struct worker *w)
     for (size_t i = 0; i < w->all->n_listeners; i++) {
         listener_stop(&w->listeners[i]);
     }
+    if (w->all->guest != NULL) {
+        w->all->guest->stop(w->all->guest->arg, w);
+    }
     w->is_draining = 1;
     for_each_conn(w, net_conn_drain);
 }
@@ -194,6 +197,9 @@ void worker_main(void *worker)
     struct worker *w = worker;
     for (size_t i = 0; i < w->all->n_listeners; i++) {
         MU_INVARIANT(listener_start(&w->listeners[i]) == 0);
+    }
+    if (w->all->guest != NULL) {
+        w->all->guest->start(w->all->guest->arg, w);
     }
     (void)uv_run(&w->loop, UV_RUN_DEFAULT);
 }

@@ -37,12 +37,22 @@ struct net_limits {
 
 struct http_server; /* server/http/http.h */
 
+/* Who lives on the workers' loops beside their connections. Both are called on the worker's own
+ * thread: start before its loop runs; stop when it drains, when a guest closes what it opened there
+ * (the loop runs on until that is done). */
+struct worker_guest {
+    void *arg;
+    void (*start)(void *arg, struct worker *w);
+    void (*stop)(void *arg, struct worker *w);
+};
+
 struct workers_options {
     unsigned n_workers; /* 0 = one per core beyond the first, at least one, at most eight */
     const struct listener_options *listeners;
     size_t n_listeners;
     struct net_limits limits;
     struct http_server *http;
+    const struct worker_guest *guest; /* NULL = none; borrowed until workers_stop */
 };
 
 int workers_start(const struct workers_options *o, struct workers **out,

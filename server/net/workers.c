@@ -127,6 +127,7 @@ static struct workers *workers_new(const struct workers_options *o)
     ws->n_workers = o->n_workers != 0 ? o->n_workers : default_workers();
     ws->n_listeners = o->n_listeners;
     ws->http = o->http;
+    ws->guest = o->guest;
     set_limits(ws, &o->limits);
     ws->listeners = mem_zalloc(o->n_listeners * sizeof(*ws->listeners));
     ws->addresses = mem_zalloc(o->n_listeners * sizeof(*ws->addresses));

@@ -23,6 +23,7 @@ LIBRARIES = {
     "zlib": ["zlib.h"],
     "yaml": ["yaml.h"],
     "curl": ["curl/*"],
+    "ares": ["ares.h"],
     "uthash": ["uthash.h", "utlist.h", "utarray.h"],
     "bsd": ["bsd/sys/queue.h", "bsd/sys/tree.h"],
     "cmocka": ["cmocka.h"],
