@@ -3,12 +3,15 @@
 #include "base/mem.h"
 #include "server/core/core.h"
 #include "server/dns/dns_impl.h"
-#include "storage/view.h"
+#include "server/dns/register.h"
+#include "storage/view_catalog.h"
 
 struct store_source {
     struct dns_source source;
     struct core *core;
     int64_t max_stale_ms;
+    struct dns_register *spelled;   /* services and nodes with capitals in their names */
+    struct dns_register *addresses; /* whose address is which */
 };
 
 static const struct service_name anchor = {.ns = {(const uint8_t *)"public", 6},
@@ -46,6 +49,7 @@ struct gathering {
     const struct dns_service_ask *ask;
     dns_instance_fn fn;
     void *arg;
+    struct view *view;
     size_t n_seen;
 };
 
@@ -68,17 +72,26 @@ static uint16_t weight_of(const struct instance_row *row)
     return w >= 65535 ? 65535 : w > 0 && w < 1 ? 1 : w > 0 ? (uint16_t)(w + 0.5) : 0;
 }
 
+static void tell_node(struct slice name, const struct node_row *row, struct dns_node *out)
+{
+    *out = (struct dns_node){.name = name, .address = row->address, .metadata = row->metadata};
+}
+
 static int take_instance(void *arg, const struct instance_name *n, const struct instance_row *row)
 {
     struct gathering *g = arg;
+    struct node_row node;
     (void)n;
     g->n_seen++;
     if (!row->is_enabled || !row->is_healthy || (g->ask->is_only_passing && row->n_warning > 0) ||
         (g->ask->tag.len != 0 && !has_tag(row, g->ask->tag))) {
         return 0;
     }
-    const struct dns_instance i = {
-        .address = row->address, .port = row->port, .weight = weight_of(row)};
+    struct dns_instance i = {.address = row->address, .port = row->port, .weight = weight_of(row)};
+    if (row->node.len != 0 && view_node(g->view, row->node, &node) == 0) {
+        tell_node(row->node, &node, &i.node);
+        i.address = row->is_node_address ? (struct slice){0} : row->address;
+    }
     return g->fn(g->arg, &i);
 }
 
@@ -89,43 +102,102 @@ static int gather(struct view *v, struct slice name, struct gathering *g)
     return view_instances(v, &n, take_instance, g);
 }
 
+/* What is not there as it is spelled is looked for in lower case, then among the names that have
+ * capitals. */
+struct spelling {
+    struct store_source *m;
+    struct view *view;
+    enum dns_register_kind kind;
+    struct slice asked;
+    unsigned turn;
+    uint8_t lower[DNS_NAME_MAX];
+};
+
+/* 1 and the next one to try, or 0. */
+static int next_spelling(struct spelling *s, struct slice *out)
+{
+    struct slice lower = slice_of(s->lower, s->asked.len);
+    if (s->turn++ == 0) {
+        for (size_t i = 0; i < s->asked.len; i++) {
+            s->lower[i] = dns_lower(s->asked.p[i]);
+        }
+        *out = lower;
+        return 1;
+    }
+    return s->turn == 2 && dns_register_find(s->m->spelled, s->view, s->kind, lower, out) == 0;
+}
+
 static int look_service(struct dns_source *s, void *look, const struct dns_service_ask *ask,
                         dns_instance_fn fn, void *arg)
 {
-    struct gathering g = {.ask = ask, .fn = fn, .arg = arg};
-    uint8_t lower[DNS_NAME_MAX];
-    (void)s;
-    int rc = gather(look, ask->name, &g);
-    if (rc != 0 || g.n_seen != 0) {
-        return rc;
+    struct gathering g = {.ask = ask, .fn = fn, .arg = arg, .view = look};
+    struct spelling spelling = {
+        .m = of(s), .view = look, .kind = DNS_REGISTER_SERVICE, .asked = ask->name};
+    struct slice name = ask->name;
+    int rc = gather(look, name, &g);
+    while (rc == 0 && g.n_seen == 0 && next_spelling(&spelling, &name)) {
+        rc = gather(look, name, &g);
     }
-    for (size_t i = 0; i < ask->name.len; i++) {
-        lower[i] = dns_lower(ask->name.p[i]);
-    }
-    return memcmp(lower, ask->name.p, ask->name.len) == 0
-               ? 0
-               : gather(look, slice_of(lower, ask->name.len), &g);
+    return rc;
 }
 
 /* --- nodes --- */
 
 static int look_node(struct dns_source *s, void *look, struct slice name, struct dns_node *out)
 {
-    (void)s, (void)look, (void)name, (void)out;
-    return MU_E_NOT_FOUND;
+    struct spelling spelling = {.m = of(s), .view = look, .kind = DNS_REGISTER_NODE, .asked = name};
+    struct node_row row;
+    struct slice spelled = name;
+    int rc = view_node(look, name, &row);
+    while (rc == MU_E_NOT_FOUND && next_spelling(&spelling, &spelled)) {
+        rc = view_node(look, spelled, &row);
+    }
+    if (rc == 0) {
+        tell_node(name, &row, out);
+    }
+    return rc;
 }
 
+struct members {
+    struct view *view;
+    dns_node_fn fn;
+    void *arg;
+};
+
+static int take_member(void *arg, const struct instance_name *n, const struct instance_row *row)
+{
+    struct members *m = arg;
+    struct node_row node;
+    struct dns_node out;
+    (void)n;
+    if (!row->is_enabled || !row->is_healthy || row->node.len == 0 ||
+        view_node(m->view, row->node, &node) != 0 || !node.is_member) {
+        return 0;
+    }
+    tell_node(row->node, &node, &out);
+    return m->fn(m->arg, &out);
+}
+
+/* Members that live have the service `consul`. */
 static int look_members(struct dns_source *s, void *look, dns_node_fn fn, void *arg)
 {
-    (void)s, (void)look, (void)fn, (void)arg;
-    return 0;
+    struct members m = {.view = look, .fn = fn, .arg = arg};
+    struct service_name n = anchor;
+    (void)s;
+    n.service = SLICE_LIT("consul");
+    return view_instances(look, &n, take_member, &m);
 }
 
 static int look_reverse(struct dns_source *s, void *look, const uint8_t address[16],
                         struct slice *out_name, int *out_is_node)
 {
-    (void)s, (void)look, (void)address, (void)out_name, (void)out_is_node;
-    return MU_E_NOT_FOUND;
+    struct dns_register *r = of(s)->addresses;
+    *out_is_node = 1;
+    if (dns_register_find(r, look, DNS_REGISTER_NODE, slice_of(address, 16), out_name) == 0) {
+        return 0;
+    }
+    *out_is_node = 0;
+    return dns_register_find(r, look, DNS_REGISTER_SERVICE, slice_of(address, 16), out_name);
 }
 
 struct dns_source *dns_source_new(struct core *core, int64_t max_stale_ms)
@@ -139,12 +211,16 @@ struct dns_source *dns_source_new(struct core *core, int64_t max_stale_ms)
                                     .reverse = look_reverse};
     m->core = core;
     m->max_stale_ms = max_stale_ms;
+    m->spelled = dns_register_new(0);
+    m->addresses = dns_register_new(1);
     return &m->source;
 }
 
 void dns_source_free(struct dns_source *s)
 {
     if (s != NULL) {
+        dns_register_free(of(s)->spelled);
+        dns_register_free(of(s)->addresses);
         mem_free(of(s));
     }
 }

@@ -125,6 +125,31 @@ def test_zone_itself(zone):
     assert "Transfer failed" in transfer.stdout
 
 
+def test_members_are_nodes(zone):
+    """Known at every node, by name and by address, and the name servers of the zone."""
+    cluster, digs = zone
+    names = [f"{x.name}.node.dc1.consul." for x in cluster.nodes]
+    for d in digs:
+        wait_for(lambda d=d: d.answer("consul", "NS")[1] == names, 30, "the members in the catalog")
+        assert d.answer("N2.node.consul") == ("NOERROR", ["127.0.0.1"])
+        assert d.answer("n9.node.consul") == ("NXDOMAIN", [])
+        assert len(d("consul", "NS")[2]["ADDITIONAL"]) == 3
+        servers = [x.split() for x in d.answer("consul.service.dc1.consul", "SRV")[1]]
+        assert sorted((int(x[2]), x[3]) for x in servers) == sorted((x.peer_port, n) for x, n in zip(cluster.nodes, names))
+        assert d.answer("-x", "127.0.0.1")[1][0] in names
+
+
+def test_who_has_an_address(zone):
+    cluster, digs = zone
+    put(cluster.nodes[0], "Capital", "a", "2001:db8::77", 1)
+    for d in digs:
+        wait_for(lambda d=d: d.answer("-x", "2001:db8::77")[1] == ["Capital.service.dc1.consul."], 15, "the address")
+        assert d.answer("-x", "10.99.0.1")[0] == "SERVFAIL"
+        # As others spell it.
+        for name in ("Capital", "capital", "cAPITAL"):
+            wait_for(lambda d=d, n=name: d.answer(f"{n}.service.consul", "AAAA")[1] == ["2001:db8::77"], 15, name)
+
+
 def test_garbage_is_outlived(zone):
     d = zone[1][0]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
