@@ -249,3 +249,9 @@ void jw_base64(struct jw *w, struct slice s)
     *out++ = '"';
     w->out->len += (size_t)(out - from);
 }
+
+void jw_json(struct jw *w, struct slice json)
+{
+    before_value(w);
+    buf_append_slice(w->out, json);
+}

@@ -30,3 +30,4 @@ void jw_f64(struct jw *w, double v);
 void jw_bool(struct jw *w, int v);
 void jw_null(struct jw *w);
 void jw_base64(struct jw *w, struct slice s);
+void jw_json(struct jw *w, struct slice json); /* a value that is JSON already */

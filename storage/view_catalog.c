@@ -175,3 +175,29 @@ int view_services_all(struct view *v, struct slice ns, struct slice group, view_
     key_service_prefix(&prefix, ns, group, slice_of(NULL, 0));
     return scan_rows(v, &prefix, on_service, &(struct catalog_scan){.fn.service = fn, .arg = arg});
 }
+
+struct last_service {
+    struct slice key;
+    struct service_row *out;
+};
+
+static int on_last(void *arg, struct slice key, struct slice row)
+{
+    struct last_service *l = arg;
+    if (!slice_eq(key, l->key)) {
+        return MU_E_NOT_FOUND; /* the key itself comes before those it begins */
+    }
+    int rc = view_stored(service_row_decode(row, l->out));
+    return rc != 0 ? rc : 1;
+}
+
+int view_service_last(struct view *v, const struct service_name *n, struct service_row *out)
+{
+    struct buf key;
+    buf_init(&key);
+    key_service(&key, n);
+    struct last_service l = {buf_slice(&key), out};
+    int rc = view_rows(v, l.key, slice_of(NULL, 0), on_last, &l);
+    buf_fini(&key);
+    return rc == 1 ? 0 : rc == 0 ? MU_E_NOT_FOUND : rc;
+}

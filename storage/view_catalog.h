@@ -31,3 +31,6 @@ int view_agent_check(struct view *v, struct slice check_id, struct slice *out_no
 /* The services of a namespace and group, tombstones too (what an index over all services needs). */
 int view_services_all(struct view *v, struct slice ns, struct slice group, view_service_fn fn,
                       void *arg);
+/* A service as it is or, deleted, as it was last (meta.is_deleted). NOT_FOUND: nothing is kept of
+ * it. */
+int view_service_last(struct view *v, const struct service_name *n, struct service_row *out);

@@ -75,6 +75,7 @@ struct consul_read {
     void *data; /* the endpoint's own, in the request's memory */
     struct key_range *ranges;
     size_t n_ranges;
+    int is_plain; /* no index: the agent's answers */
     /* set by render */
     uint64_t index;
     int status;
@@ -117,6 +118,24 @@ struct consul_write {
 void consul_write(struct consul_call *k, const struct op *ops, size_t n, int wants_rows,
                   consul_written_fn written, void *data);
 
+/* --- bodies (agent.c) --- */
+
+struct body_table;
+/* 0, or the error was answered. */
+int consul_body(struct http_req *r, const struct body_table *table, void *out);
+struct slice consul_keep(struct http_req *r, struct slice s); /* lives as long as the request */
+
+/* --- how the cluster is (status.c) --- */
+
+struct consul_status {
+    struct core_admin a;
+    struct http_req *r;
+    struct consul *c;
+    struct replica_status status;
+};
+/* done gets &consul_status.a.q. */
+void consul_ask_status(struct consul_call *k, void (*done)(struct core_request *q));
+
 /* --- endpoints, by file --- */
 
 void consul_kv_get(struct consul_call *k);
@@ -127,3 +146,45 @@ void consul_kv_entry(struct jw *w, struct slice key, const struct user_row *row)
 void consul_txn(struct consul_call *k);
 void consul_status_leader(struct consul_call *k);
 void consul_status_peers(struct consul_call *k);
+
+void consul_agent_register(struct consul_call *k);
+void consul_agent_deregister(struct consul_call *k);
+void consul_agent_check_register(struct consul_call *k);
+void consul_agent_check_deregister(struct consul_call *k);
+void consul_agent_check_pass(struct consul_call *k);
+void consul_agent_check_warn(struct consul_call *k);
+void consul_agent_check_fail(struct consul_call *k);
+void consul_agent_check_update(struct consul_call *k);
+void consul_agent_maintenance(struct consul_call *k);
+void consul_agent_service_maintenance(struct consul_call *k);
+void consul_agent_services(struct consul_call *k);
+void consul_agent_checks(struct consul_call *k);
+void consul_agent_service(struct consul_call *k);
+void consul_agent_health_name(struct consul_call *k);
+void consul_agent_health_id(struct consul_call *k);
+
+void consul_catalog_datacenters(struct consul_call *k);
+void consul_catalog_nodes(struct consul_call *k);
+void consul_catalog_services(struct consul_call *k);
+void consul_catalog_service(struct consul_call *k);
+void consul_catalog_node(struct consul_call *k);
+void consul_catalog_node_services(struct consul_call *k);
+void consul_catalog_register(struct consul_call *k);
+void consul_catalog_deregister(struct consul_call *k);
+void consul_health_service(struct consul_call *k);
+void consul_health_checks(struct consul_call *k);
+void consul_health_node(struct consul_call *k);
+void consul_health_state(struct consul_call *k);
+
+void consul_session_create(struct consul_call *k);
+void consul_session_destroy(struct consul_call *k);
+void consul_session_renew(struct consul_call *k);
+void consul_session_info(struct consul_call *k);
+void consul_session_node(struct consul_call *k);
+void consul_session_list(struct consul_call *k);
+
+void consul_agent_self(struct consul_call *k);
+void consul_agent_members(struct consul_call *k);
+void consul_agent_version(struct consul_call *k);
+void consul_operator_raft(struct consul_call *k);
+void consul_coordinate_nodes(struct consul_call *k);

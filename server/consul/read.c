@@ -38,6 +38,9 @@ struct consul_read *consul_read_new(struct consul_call *k)
 static void headers(struct consul_read *g, uint64_t index)
 {
     struct core_glance look;
+    if (g->is_plain) {
+        return;
+    }
     core_glance(g->c->core, &look);
     int64_t age = g->p.level != READ_STALE || look.is_leader ? 0 : look.leader_age_ms;
     http_add_header_u64(g->r, "X-Consul-Index", index != 0 ? index : 1);

@@ -5,20 +5,15 @@
 
 #include "server/consul/consul_impl.h"
 
-struct status {
-    struct core_admin a;
-    struct http_req *r;
-    struct replica_status status;
-};
-
-static void ask(struct consul_call *k, void (*done)(struct core_request *q))
+void consul_ask_status(struct consul_call *k, void (*done)(struct core_request *q))
 {
     if (consul_dc(k) != 0) {
         return;
     }
-    struct status *s = http_alloc(k->r, sizeof(*s));
+    struct consul_status *s = http_alloc(k->r, sizeof(*s));
     memset(s, 0, sizeof(*s));
     s->r = k->r;
+    s->c = k->c;
     s->a.q.done = done;
     s->a.q.reply = worker_mailbox(http_worker(k->r));
     s->a.out_status = &s->status;
@@ -28,7 +23,7 @@ static void ask(struct consul_call *k, void (*done)(struct core_request *q))
 
 static void leader_done(struct core_request *q)
 {
-    struct status *s = CONTAINER_OF(q, struct status, a.q);
+    struct consul_status *s = CONTAINER_OF(q, struct consul_status, a.q);
     struct jw w;
     if (q->code != 0) {
         consul_fail(s->r, q->code, q->err.text);
@@ -47,7 +42,7 @@ static void leader_done(struct core_request *q)
 
 static void peers_done(struct core_request *q)
 {
-    struct status *s = CONTAINER_OF(q, struct status, a.q);
+    struct consul_status *s = CONTAINER_OF(q, struct consul_status, a.q);
     struct jw w;
     if (q->code != 0) {
         consul_fail(s->r, q->code, q->err.text);
@@ -66,10 +61,10 @@ static void peers_done(struct core_request *q)
 
 void consul_status_leader(struct consul_call *k)
 {
-    ask(k, leader_done);
+    consul_ask_status(k, leader_done);
 }
 
 void consul_status_peers(struct consul_call *k)
 {
-    ask(k, peers_done);
+    consul_ask_status(k, peers_done);
 }

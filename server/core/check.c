@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Health checks belong to the cluster: each instance's check is run by one live node, chosen by
- * rendezvous hashing of the instance over the live nodes. The leader tells every second which nodes
- * live; when one dies its share moves. Only changes of state become commands. */
+/* Health checks belong to the cluster: each one, of an instance or of the catalog, is run by one
+ * live node, chosen by rendezvous hashing of its key over the live nodes. The leader tells every
+ * second which nodes live; when one dies its share moves. Only changes of state become commands,
+ * and at times what a check of the catalog says. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -11,6 +12,7 @@
 #include "base/wire.h"
 #include "server/core/core_impl.h"
 #include "server/core/probe.h"
+#include "storage/view_catalog.h"
 
 #define HASH_FUNCTION(keyptr, keylen, hashv) \
     ((hashv) = (unsigned)hash_xxh3((keyptr), (keylen), 0x63686b))
@@ -21,16 +23,26 @@ enum {
     SHARES_EVERY_MS = 1000,
     PROBES_MAX = 512,     /* at once, on one node */
     DEAD_AFTER_MS = 2000, /* a member not heard of for so long runs no checks */
+    OUTPUT_EVERY_MS =
+        5 * 60 * 1000, /* a new output alone is told so often (check_update_interval) */
 };
 
 struct checked {
     UT_hash_handle hh;
     struct checks *checks;
-    uint8_t *key; /* logical key of the instance */
+    uint8_t *key; /* logical key of the instance or of the check */
     size_t key_len;
     mu_rev create_rev, mod_rev;
     struct probe_target target;
     char method[17];
+    /* of a check of the catalog */
+    int is_row;
+    enum check_status status; /* as the store says */
+    uint32_t failures_to_warn, output_max;
+    struct buf text; /* target, headers and body, one after the other */
+    size_t n_target, n_headers;
+    uint64_t output_hash; /* of what was told last */
+    int64_t output_at;
     int64_t interval_ms, timeout_ms, remove_after_ms;
     uint32_t failures, successes, n_fail, n_pass;
     int is_healthy; /* as the store says */
@@ -170,6 +182,25 @@ static void removal_done(struct core *core, void *arg, int code, const struct co
     }
 }
 
+/* The service of a check of the catalog, if the check is still what it was. */
+static void remove_service(struct checked *c)
+{
+    struct command *cmd = mem_zalloc(sizeof(*cmd));
+    struct check_name n;
+    int rc = key_parse_check(slice_of(c->key, c->key_len), &n);
+    MU_INVARIANT(rc == 0);
+    struct op ops[2] = {{.type = OP_CHECK_DELETE_CAS, .expect = c->mod_rev},
+                        {.type = OP_SERVICE_DELETE}};
+    ops[0].u.check.name = n;
+    ops[0].u.check.row.remove_after_ms = REMOVE_NEVER;
+    ops[1].u.service.node = n.node;
+    ops[1].u.service.row.service_id = n.service_id;
+    cmd->type = CMD_TXN;
+    cmd->u.txn = (struct cmd_txn){.n = N_ELEMENTS(ops), .ops = ops};
+    core_propose_own(c->checks->core, cmd, 0, removal_done, NULL);
+    mem_free(cmd);
+}
+
 static void remove_instance(struct checked *c)
 {
     struct command *cmd = mem_zalloc(sizeof(*cmd));
@@ -204,26 +235,108 @@ static void change_done(struct core *core, void *arg, int code, const struct com
     mem_free(n);
 }
 
-static void propose_health(struct checked *c, int is_healthy, const char *output)
+static void propose(struct checked *c, const struct command *cmd)
 {
-    struct command *cmd = mem_zalloc(sizeof(*cmd));
     struct change_note *n = mem_zalloc(sizeof(*n));
     *n = (struct change_note){
         .checks = c->checks, .key = mem_dup(c->key, c->key_len), .key_len = c->key_len};
+    c->is_proposing = 1;
+    core_propose_own(c->checks->core, cmd, 0, change_done, n);
+}
+
+static void propose_health(struct checked *c, int is_healthy, const char *output)
+{
+    struct command *cmd = mem_zalloc(sizeof(*cmd));
     cmd->type = CMD_INSTANCE_HEALTH;
     cmd->u.instance_health.create_rev = c->create_rev;
     cmd->u.instance_health.is_healthy = is_healthy;
     cmd->u.instance_health.output = slice_str(output);
     int rc = key_parse_instance(slice_of(c->key, c->key_len), &cmd->u.instance_health.name);
     MU_INVARIANT(rc == 0);
-    c->is_proposing = 1;
-    core_propose_own(c->checks->core, cmd, 0, change_done, n);
+    propose(c, cmd);
     mem_free(cmd);
 }
 
-static void on_probe(void *arg, int is_ok, const char *output)
+/* --- checks of the catalog --- */
+
+static struct slice target_of(const struct checked *c)
+{
+    return slice_of(c->text.p, c->n_target);
+}
+
+/* As Consul words it. */
+static void describe(const struct checked *c, const struct probe_result *r, struct buf *out)
+{
+    struct slice t = target_of(c);
+    size_t max =
+        c->output_max != 0 && c->output_max < CHECK_OUTPUT_MAX ? c->output_max : CHECK_OUTPUT_MAX;
+    if (r->status != 0) {
+        buf_printf(out, "HTTP %s %.*s: %d %.*s Output: ", c->method, SLICE_FMT(t), r->status,
+                   SLICE_FMT(r->reason));
+        buf_append_slice(out, r->body);
+    } else if (c->target.type == CHECK_TCP && r->is_ok) {
+        buf_printf(out, "TCP connect %.*s: Success", SLICE_FMT(t));
+    } else if (c->target.type == CHECK_TCP) {
+        buf_printf(out, "dial tcp %.*s: connect: %s", SLICE_FMT(t), r->output);
+    } else {
+        buf_printf(out, "%s \"%.*s\": %s", c->method, SLICE_FMT(t), r->output);
+    }
+    out->len = out->len < max ? out->len : max;
+}
+
+/* What so many results in a row come to. */
+static enum check_status status_now(const struct checked *c, const struct probe_result *r)
+{
+    uint32_t to_fail = c->failures != 0 ? c->failures : 1;
+    if (r->status == 429) {
+        return CHECK_WARNING;
+    }
+    if (r->is_ok) {
+        return c->n_pass >= c->successes ? CHECK_PASSING : c->status;
+    }
+    if (c->n_fail >= to_fail) {
+        return CHECK_CRITICAL;
+    }
+    return c->failures_to_warn != 0 && c->n_fail >= c->failures_to_warn ? CHECK_WARNING : c->status;
+}
+
+static void tell_status(struct checked *c, enum check_status status, struct slice output)
+{
+    struct command *cmd = mem_zalloc(sizeof(*cmd));
+    struct op o = {.type = OP_CHECK_STATUS};
+    int rc = key_parse_check(slice_of(c->key, c->key_len), &o.u.check.name);
+    MU_INVARIANT(rc == 0);
+    o.u.check.row.status = status;
+    o.u.check.row.output = output;
+    o.u.check.row.remove_after_ms = REMOVE_NEVER;
+    cmd->type = CMD_TXN;
+    cmd->u.txn = (struct cmd_txn){.n = 1, .ops = &o};
+    propose(c, cmd);
+    mem_free(cmd);
+}
+
+static void judge_row(struct checked *c, const struct probe_result *r)
+{
+    struct buf output;
+    int64_t now = clock_mono_ms();
+    enum check_status status = status_now(c, r);
+    buf_init(&output);
+    describe(c, r, &output);
+    uint64_t hash = hash_xxh3(output.p, output.len, 0);
+    int is_news = hash != c->output_hash && now - c->output_at >= OUTPUT_EVERY_MS;
+    if (status != c->status || is_news) {
+        c->output_hash = hash;
+        c->output_at = now;
+        tell_status(c, status, buf_slice(&output));
+    }
+    buf_fini(&output);
+}
+
+static void on_probe(void *arg, const struct probe_result *r)
 {
     struct checked *c = arg;
+    int is_ok = r->is_ok || (c->is_row && r->status == 429);
+    const char *output = r->output;
     c->probe = NULL;
     c->checks->n_probes--;
     c->checks->core->count.checks_run++;
@@ -233,7 +346,9 @@ static void on_probe(void *arg, int is_ok, const char *output)
     if (c->is_proposing) {
         return;
     }
-    if (!c->is_healthy && c->n_pass >= c->successes) {
+    if (c->is_row) {
+        judge_row(c, r);
+    } else if (!c->is_healthy && c->n_pass >= c->successes) {
         propose_health(c, 1, output);
     } else if (c->is_healthy && c->n_fail >= c->failures) {
         propose_health(c, 0, output);
@@ -252,15 +367,28 @@ static void checked_turn(struct checks *k, struct checked *c, int64_t now)
     } else if (c->unhealthy_at == 0) {
         c->unhealthy_at = now;
     } else if (c->remove_after_ms != REMOVE_NEVER && now - c->unhealthy_at >= c->remove_after_ms &&
-               c->n_fail > 0) {
+               (c->n_fail > 0 || c->is_row)) {
         c->unhealthy_at = now; /* tried again after another span if this one is lost */
-        remove_instance(c);
+        if (c->is_row) {
+            remove_service(c);
+        } else {
+            remove_instance(c);
+        }
         return;
     }
-    if (c->probe == NULL && now >= c->next_at && k->n_probes < PROBES_MAX) {
+    if (c->target.type != CHECK_NONE && c->probe == NULL && now >= c->next_at &&
+        k->n_probes < PROBES_MAX) {
+        const uint8_t *p = c->text.p;
+        const struct probe_request q = {
+            .method = slice_str(c->method),
+            .headers = slice_of(p + c->n_target, c->n_headers),
+            .body =
+                slice_of(p + c->n_target + c->n_headers, c->text.len - c->n_target - c->n_headers),
+            .wants_body = c->is_row,
+            .is_consul = c->is_row,
+        };
         k->n_probes++;
-        c->probe = probe_start(&k->core->loop, &c->target, slice_str(c->method), c->timeout_ms,
-                               on_probe, c);
+        c->probe = probe_start(&k->core->loop, &c->target, &q, c->timeout_ms, on_probe, c);
     }
 }
 
@@ -291,6 +419,7 @@ static void checked_free(struct checks *k, struct checked *c)
         k->n_probes--;
     }
     HASH_DEL(k->table, c);
+    buf_fini(&c->text);
     mem_free(c->key);
     mem_free(c);
 }
@@ -309,6 +438,14 @@ static struct checked *checked_get(struct checks *k, struct slice key)
     return c;
 }
 
+static void take_method(struct checked *c, struct slice method)
+{
+    method = method.len != 0 ? method : SLICE_LIT("GET");
+    size_t n = method.len < sizeof(c->method) - 1 ? method.len : sizeof(c->method) - 1;
+    memcpy(c->method, method.p, n);
+    c->method[n] = '\0';
+}
+
 static void checked_fill(struct checks *k, struct slice key, const struct instance_row *row)
 {
     struct probe_target target;
@@ -316,8 +453,6 @@ static void checked_fill(struct checks *k, struct slice key, const struct instan
         return; /* refused at the door; a row from elsewhere is simply not run */
     }
     struct checked *c = checked_get(k, key);
-    size_t n = row->check.method.len < sizeof(c->method) - 1 ? row->check.method.len
-                                                             : sizeof(c->method) - 1;
     if (c->create_rev != row->meta.create_rev) {
         c->n_fail = c->n_pass = 0;
         c->unhealthy_at = 0;
@@ -326,8 +461,7 @@ static void checked_fill(struct checks *k, struct slice key, const struct instan
     c->create_rev = row->meta.create_rev;
     c->mod_rev = row->meta.mod_rev;
     c->target = target;
-    memcpy(c->method, row->check.method.p, n);
-    c->method[n] = '\0';
+    take_method(c, row->check.method);
     c->interval_ms = row->check.interval_ms;
     c->timeout_ms = row->check.timeout_ms;
     c->failures = row->check.failures;
@@ -337,21 +471,85 @@ static void checked_fill(struct checks *k, struct slice key, const struct instan
     checked_assign(k, c);
 }
 
+/* Run here, or only looked after: a service goes when its check is critical for long. */
+static int concerns_us(const struct check_row *row)
+{
+    int is_run = row->run.kind == CHECK_KIND_HTTP || row->run.kind == CHECK_KIND_TCP;
+    return is_run || row->remove_after_ms != REMOVE_NEVER;
+}
+
+static void checked_fill_row(struct checks *k, struct slice key, const struct check_row *row)
+{
+    const struct check_run *run = &row->run;
+    struct probe_target target = {.type = CHECK_NONE};
+    int is_run = run->kind == CHECK_KIND_HTTP || run->kind == CHECK_KIND_TCP;
+    enum check_type type = run->kind == CHECK_KIND_HTTP ? CHECK_HTTP : CHECK_TCP;
+    if (is_run && probe_target_parse(type, run->target, &target, NULL) != 0) {
+        return; /* refused at the door; a row from elsewhere is simply not run */
+    }
+    struct checked *c = checked_get(k, key);
+    if (c->create_rev != row->meta.create_rev) {
+        c->n_fail = c->n_pass = 0;
+        c->unhealthy_at = 0;
+        c->is_mine = 0;
+    }
+    c->is_row = 1;
+    c->create_rev = row->meta.create_rev;
+    c->mod_rev = row->meta.mod_rev;
+    c->target = target;
+    take_method(c, run->method);
+    buf_clear(&c->text);
+    buf_append_slice(&c->text, run->target);
+    buf_append_slice(&c->text, run->headers);
+    buf_append_slice(&c->text, run->body);
+    c->n_target = run->target.len;
+    c->n_headers = run->headers.len;
+    c->interval_ms = run->interval_ms > 0 ? run->interval_ms : SHARES_EVERY_MS;
+    c->timeout_ms = run->timeout_ms;
+    c->failures = run->failures_to_fail;
+    c->failures_to_warn = run->failures_to_warn;
+    c->successes = run->passes_needed;
+    c->output_max = run->output_max;
+    c->remove_after_ms = row->remove_after_ms;
+    c->status = row->status;
+    c->is_healthy = row->status != CHECK_CRITICAL;
+    c->output_hash = hash_xxh3(row->output.p, row->output.len, 0);
+    checked_assign(k, c);
+}
+
+static void forget(struct checks *k, struct slice key)
+{
+    struct checked *c = NULL;
+    HASH_FIND(hh, k->table, key.p, key.len, c);
+    if (c != NULL) {
+        checked_free(k, c);
+    }
+}
+
+static void look_at_row(struct checks *k, struct view *v, struct slice key)
+{
+    struct check_name n;
+    struct check_row row;
+    struct slice service;
+    if (key_parse_check(key, &n) == 0 && view_check(v, n.node, n.id, &service, &row) == 0 &&
+        slice_eq(service, n.service_id) && concerns_us(&row)) {
+        checked_fill_row(k, key, &row);
+    } else {
+        forget(k, key);
+    }
+}
+
 static void look_at(struct checks *k, struct view *v, struct slice key)
 {
     struct instance_name name;
     struct instance_row row;
-    struct checked *c = NULL;
     if (key_parse_instance(key, &name) != 0) {
         return;
     }
     if (view_instance(v, &name, &row) == 0 && row.check.type != CHECK_NONE) {
         checked_fill(k, key, &row);
-        return;
-    }
-    HASH_FIND(hh, k->table, key.p, key.len, c);
-    if (c != NULL) {
-        checked_free(k, c);
+    } else {
+        forget(k, key);
     }
 }
 
@@ -363,6 +561,9 @@ void checks_changed(struct checks *k, const struct change_set *set)
         if (key.len > 0 && key.p[0] == SPACE_INSTANCE) {
             v = v != NULL ? v : view_open(k->core->store);
             look_at(k, v, key);
+        } else if (key.len > 0 && key.p[0] == SPACE_CHECK) {
+            v = v != NULL ? v : view_open(k->core->store);
+            look_at_row(k, v, key);
         }
     }
     if (v != NULL) {
@@ -383,10 +584,23 @@ static int scan_one(void *arg, const struct instance_name *n, const struct insta
     return 0;
 }
 
+static int scan_row(void *arg, const struct check_name *n, const struct check_row *row)
+{
+    if (!row->meta.is_deleted && concerns_us(row)) {
+        struct buf key;
+        buf_init(&key);
+        key_check(&key, n);
+        checked_fill_row(arg, buf_slice(&key), row);
+        buf_fini(&key);
+    }
+    return 0;
+}
+
 static void checks_scan(struct checks *k)
 {
     struct view *v = view_open(k->core->store);
     int rc = view_all_instances(v, scan_one, k);
+    rc = rc != 0 ? rc : view_checks(v, slice_of(NULL, 0), scan_row, k);
     MU_INVARIANT(rc == 0);
     view_close(v);
 }

@@ -74,9 +74,9 @@ struct core_keepalive {
     size_t n;
     mu_lease_id *ids;          /* caller's memory */
     int64_t *out_ttl_ms;       /* caller's memory */
-    int64_t *out_remaining_ms; /* may be NULL; is_query: asked without refreshing */
-    int is_query;
-    int64_t deadline_at; /* private */
+    int64_t *out_remaining_ms; /* caller's memory */
+    int is_query;              /* asked without refreshing */
+    int64_t deadline_at;       /* private */
 };
 void core_keepalive(struct core *c, struct core_keepalive *k, int64_t timeout_ms);
 

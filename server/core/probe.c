@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include <uv.h>
 
@@ -20,7 +21,8 @@ struct probe {
     uv_connect_t connect;
     uv_write_t write;
     struct probe_target target;
-    char request[PROBE_PATH_MAX + PROBE_HOST_MAX + 200];
+    struct buf request;
+    int wants_body;
     char answer[PROBE_READ_MAX];
     size_t answer_len;
     int n_open; /* handles and requests that still refer to us */
@@ -138,6 +140,7 @@ int probe_target_parse(enum check_type type, struct slice text, struct probe_tar
 static void release(struct probe *p)
 {
     if (--p->n_open == 0) {
+        buf_fini(&p->request);
         mem_free(p);
     }
 }
@@ -147,7 +150,7 @@ static void on_close(uv_handle_t *h)
     release(h->data);
 }
 
-static void probe_finish(struct probe *p, int is_ok, const char *output)
+static void finish(struct probe *p, const struct probe_result *r)
 {
     if (p->is_finished) {
         return;
@@ -157,13 +160,13 @@ static void probe_finish(struct probe *p, int is_ok, const char *output)
     uv_close((uv_handle_t *)&p->tcp, on_close);
     uv_close((uv_handle_t *)&p->timer, on_close);
     if (p->done != NULL) {
-        p->done(p->arg, is_ok, output);
+        p->done(p->arg, r);
     }
 }
 
-static void on_timeout(uv_timer_t *t)
+static void probe_finish(struct probe *p, int is_ok, const char *output)
 {
-    probe_finish(t->data, 0, "timed out");
+    finish(p, &(struct probe_result){.is_ok = is_ok, .output = output});
 }
 
 /* "HTTP/1.1 200 ..." -> 200; 0 while incomplete, -1 when it is no HTTP answer. */
@@ -185,11 +188,26 @@ static int status_of(const char *s, size_t len)
     return v;
 }
 
-static void judge(struct probe *p)
+/* What the answer says behind its status line's code, and behind its head. */
+static void split_answer(const struct probe *p, struct probe_result *r)
+{
+    const char *end = memchr(p->answer, '\r', p->answer_len);
+    const char *head = memmem(p->answer, p->answer_len, "\r\n\r\n", 4);
+    if (end != NULL && end > p->answer + 13) {
+        r->reason = slice_of(p->answer + 13, (size_t)(end - p->answer) - 13);
+    }
+    if (head != NULL) {
+        size_t at = (size_t)(head - p->answer) + 4;
+        r->body = slice_of(p->answer + at, p->answer_len - at);
+    }
+}
+
+/* is_over: no more of the answer will be looked at. */
+static void judge(struct probe *p, int is_over)
 {
     char text[PROBE_OUTPUT_MAX];
     int status = status_of(p->answer, p->answer_len);
-    if (status == 0) {
+    if (status == 0 || (status > 0 && p->wants_body && !is_over)) {
         return;
     }
     if (status < 0) {
@@ -200,8 +218,18 @@ static void judge(struct probe *p)
         probe_finish(p, 0, "an interim HTTP answer only");
         return;
     }
+    struct probe_result r = {.is_ok = status >= 200 && status < 300, .status = status};
     snprintf(text, sizeof(text), "HTTP %d", status);
-    probe_finish(p, status >= 200 && status < 300, text);
+    r.output = text;
+    split_answer(p, &r);
+    finish(p, &r);
+}
+
+static void on_timeout(uv_timer_t *t)
+{
+    struct probe *p = t->data;
+    judge(p, 1); /* the rest of a body is not what is asked for */
+    probe_finish(p, 0, "timed out");
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *out)
@@ -216,11 +244,12 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     struct probe *p = s->data;
     (void)buf;
     if (n < 0) {
+        judge(p, 1);
         probe_finish(p, 0, n == UV_EOF ? "closed without an HTTP answer" : uv_strerror((int)n));
         return;
     }
     p->answer_len += (size_t)n;
-    judge(p);
+    judge(p, p->answer_len == PROBE_READ_MAX);
     if (!p->is_finished && p->answer_len == PROBE_READ_MAX) {
         probe_finish(p, 0, "no status line in the first 4 KiB");
     }
@@ -237,7 +266,7 @@ static void on_written(uv_write_t *w, int status)
 
 static void send_request(struct probe *p)
 {
-    uv_buf_t b = uv_buf_init(p->request, (unsigned)strlen(p->request));
+    uv_buf_t b = uv_buf_init((char *)p->request.p, (unsigned)p->request.len);
     p->write.data = p;
     p->n_open++;
     int rc = uv_write(&p->write, (uv_stream_t *)&p->tcp, &b, 1, on_written);
@@ -337,19 +366,62 @@ static void on_begin(uv_timer_t *t)
     resolve(p);
 }
 
-struct probe *probe_start(uv_loop_t *loop, const struct probe_target *t, struct slice method,
-                          int64_t timeout_ms, probe_done_cb done, void *arg)
+static int has_header(struct slice headers, const char *name)
+{
+    struct pair_iter it;
+    struct slice k, v;
+    metadata_begin(&it, headers);
+    while (metadata_next(&it, &k, &v)) {
+        if (k.len == strlen(name) && strncasecmp((const char *)k.p, name, k.len) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void put_header(struct buf *b, const char *name, const char *value, struct slice given)
+{
+    if (!has_header(given, name)) {
+        buf_printf(b, "%s: %s\r\n", name, value);
+    }
+}
+
+static void put_request(struct buf *b, const struct probe_target *t, const struct probe_request *q)
+{
+    static const struct probe_request get;
+    struct pair_iter it;
+    struct slice k, v;
+    int is_v6 = strchr(t->host, ':') != NULL;
+    q = q != NULL ? q : &get;
+    struct slice method = q->method.len != 0 ? q->method : SLICE_LIT("GET");
+    buf_printf(b, "%.*s %s HTTP/1.1\r\n", (int)(method.len < 16 ? method.len : 16),
+               (const char *)method.p, t->path);
+    if (!has_header(q->headers, "Host")) {
+        buf_printf(b, "Host: %s%s%s:%u\r\n", is_v6 ? "[" : "", t->host, is_v6 ? "]" : "", t->port);
+    }
+    put_header(b, "User-Agent", q->is_consul ? "Consul Health Check" : "muster-check", q->headers);
+    put_header(b, "Accept", q->is_consul ? "text/plain, text/*, */*" : "*/*", q->headers);
+    metadata_begin(&it, q->headers);
+    while (metadata_next(&it, &k, &v)) {
+        buf_printf(b, "%.*s: %.*s\r\n", SLICE_FMT(k), SLICE_FMT(v));
+    }
+    if (q->body.len != 0) {
+        buf_printf(b, "Content-Length: %zu\r\n", q->body.len);
+    }
+    buf_append_str(b, "Connection: close\r\n\r\n");
+    buf_append_slice(b, q->body);
+}
+
+struct probe *probe_start(uv_loop_t *loop, const struct probe_target *t,
+                          const struct probe_request *q, int64_t timeout_ms, probe_done_cb done,
+                          void *arg)
 {
     struct probe *p = mem_zalloc(sizeof(*p));
-    int is_v6 = strchr(t->host, ':') != NULL;
     p->target = *t;
     p->done = done;
     p->arg = arg;
-    snprintf(
-        p->request, sizeof(p->request),
-        "%.*s %s HTTP/1.1\r\nHost: %s%s%s:%u\r\nUser-Agent: muster-check\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-        (int)(method.len < 16 ? method.len : 16), (const char *)method.p, t->path, is_v6 ? "[" : "",
-        t->host, is_v6 ? "]" : "", t->port);
+    p->wants_body = q != NULL && q->wants_body;
+    put_request(&p->request, t, q);
     uv_tcp_init(loop, &p->tcp);
     uv_timer_init(loop, &p->timer);
     p->tcp.data = p->timer.data = p;

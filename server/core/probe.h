@@ -25,12 +25,28 @@ struct probe_target {
 int probe_target_parse(enum check_type type, struct slice text, struct probe_target *out,
                        struct err *e);
 
+/* What an HTTP probe asks. Borrows nothing after probe_start. */
+struct probe_request {
+    struct slice method;  /* upper-case token of at most 16 bytes; empty: GET */
+    struct slice headers; /* pairs (metadata_begin), sent as they are */
+    struct slice body;
+    int wants_body; /* up to 4 KiB of the answer are waited for */
+    int is_consul;  /* names itself as Consul's agent does */
+};
+
+struct probe_result {
+    int is_ok;
+    int status;                /* of the HTTP answer; 0 without one */
+    const char *output;        /* a short sentence, e.g. "HTTP 200" or "connection refused" */
+    struct slice reason, body; /* of an HTTP answer; borrowed until done returns */
+};
+
 struct probe;
-/* Fires once, later, unless the probe was cancelled. output: a short sentence, e.g. "HTTP 200" or
- * "connection refused". */
-typedef void (*probe_done_cb)(void *arg, int is_ok, const char *output);
-/* method: for HTTP, upper-case token of at most 16 bytes. Borrows nothing after return. */
-struct probe *probe_start(struct uv_loop_s *loop, const struct probe_target *t, struct slice method,
-                          int64_t timeout_ms, probe_done_cb done, void *arg);
+/* Fires once, later, unless the probe was cancelled. */
+typedef void (*probe_done_cb)(void *arg, const struct probe_result *r);
+/* `q` may be NULL: GET. */
+struct probe *probe_start(struct uv_loop_s *loop, const struct probe_target *t,
+                          const struct probe_request *q, int64_t timeout_ms, probe_done_cb done,
+                          void *arg);
 /* The callback will not fire any more; memory goes when its handles are closed. */
 void probe_cancel(struct probe *p);

@@ -125,34 +125,55 @@ static void peer_close(struct peer *p)
 }
 
 struct outcome {
-    int n, is_ok;
-    char output[200];
+    int n, is_ok, status;
+    char output[200], reason[64], body[64];
     uv_loop_t *loop;
 };
 
-static void on_probed(void *arg, int is_ok, const char *output)
+static void on_probed(void *arg, const struct probe_result *r)
 {
     struct outcome *o = arg;
     o->n++;
-    o->is_ok = is_ok;
-    snprintf(o->output, sizeof(o->output), "%s", output);
+    o->is_ok = r->is_ok;
+    o->status = r->status;
+    snprintf(o->output, sizeof(o->output), "%s", r->output);
+    snprintf(o->reason, sizeof(o->reason), "%.*s", SLICE_FMT(r->reason));
+    snprintf(o->body, sizeof(o->body), "%.*s", SLICE_FMT(r->body));
     uv_stop(o->loop);
 }
 
-static struct outcome probe_it(const char *answer, enum check_type type, int64_t timeout_ms)
+static struct outcome ask(const char *answer, enum check_type type, const struct probe_request *q,
+                          int64_t timeout_ms)
 {
     struct peer p;
     struct probe_target t = {.type = type, .host = "127.0.0.1", .path = "/"};
     peer_open(&p, answer);
     struct outcome o = {.loop = &p.loop};
     t.port = (uint16_t)p.port;
-    struct probe *pr = probe_start(&p.loop, &t, SLICE_LIT("GET"), timeout_ms, on_probed, &o);
+    struct probe *pr = probe_start(&p.loop, &t, q, timeout_ms, on_probed, &o);
     assert_non_null(pr);
     assert_int_equal(o.n, 0); /* never from inside */
     uv_run(&p.loop, UV_RUN_DEFAULT);
     peer_close(&p);
     assert_int_equal(o.n, 1);
     return o;
+}
+
+static struct outcome probe_it(const char *answer, enum check_type type, int64_t timeout_ms)
+{
+    return ask(answer, type, NULL, timeout_ms);
+}
+
+static void what_the_answer_says(void **state)
+{
+    const struct probe_request q = {.wants_body = 1, .is_consul = 1};
+    (void)state;
+    struct outcome o = ask("HTTP/1.1 429 Too Many\r\nA: b\r\n\r\nslow down", CHECK_HTTP, &q, 500);
+    assert_true(!o.is_ok && o.status == 429);
+    assert_string_equal(o.reason, "Too Many");
+    assert_string_equal(o.body, "slow down");
+    o = ask("HTTP/1.1 200 OK\r\nContent-Le", CHECK_HTTP, &q, 500);
+    assert_true(o.is_ok && o.body[0] == '\0');
 }
 
 static void outcomes(void **state)
@@ -179,7 +200,7 @@ static void link_local_is_refused(void **state)
     (void)state;
     uv_loop_init(&loop);
     struct outcome o = {.loop = &loop};
-    assert_non_null(probe_start(&loop, &t, SLICE_LIT("GET"), 1000, on_probed, &o));
+    assert_non_null(probe_start(&loop, &t, NULL, 1000, on_probed, &o));
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(o.n, 1);
@@ -195,7 +216,7 @@ static void cancelled_probe_is_silent(void **state)
     peer_open(&p, "");
     t.port = (uint16_t)p.port;
     struct outcome o = {.loop = &p.loop};
-    struct probe *pr = probe_start(&p.loop, &t, SLICE_LIT("GET"), 1000, on_probed, &o);
+    struct probe *pr = probe_start(&p.loop, &t, NULL, 1000, on_probed, &o);
     probe_cancel(pr);
     peer_close(&p);
     assert_int_equal(o.n, 0);
@@ -207,6 +228,7 @@ int main(void)
         cmocka_unit_test(good_targets),
         cmocka_unit_test(bad_targets_say_why),
         cmocka_unit_test(outcomes),
+        cmocka_unit_test(what_the_answer_says),
         cmocka_unit_test(link_local_is_refused),
         cmocka_unit_test(cancelled_probe_is_silent),
     };

@@ -1,0 +1,731 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent (https://developer.hashicorp.com/consul/api-docs/agent). There is one for the whole
+ * cluster, behind every node: its services and checks are found by their ids wherever they were
+ * registered, and move when the node dies that they stand on. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/wire.h"
+#include "server/consul/define.h"
+#include "server/consul/list.h"
+
+enum { OPS_MAX = 2 + 1 + BODY_ITEMS_MAX, ID_EXTRA = 32 };
+
+/* --- bodies --- */
+
+static void *body_alloc(void *arg, size_t size)
+{
+    return http_alloc(arg, size);
+}
+
+int consul_body(struct http_req *r, const struct body_table *table, void *out)
+{
+    struct body b = {.alloc = body_alloc, .arg = r};
+    if (body_read(&b, http_body(r), table, out) != 0) {
+        consul_text(r, 400, "Request decode failed: %s", b.error);
+        return -1;
+    }
+    return 0;
+}
+
+/* --- registering --- */
+
+static struct slice self_node(struct consul_call *k)
+{
+    return slice_str(core_node_name(k->c->core));
+}
+
+struct slice consul_keep(struct http_req *r, struct slice s)
+{
+    uint8_t *p = http_alloc(r, s.len + 1);
+    memcpy(p, s.p, s.len);
+    return slice_of(p, s.len);
+}
+
+static struct slice join(struct http_req *r, const char *before, struct slice s, const char *after)
+{
+    struct buf b;
+    buf_init(&b);
+    buf_append_str(&b, before);
+    buf_append_slice(&b, s);
+    buf_append_str(&b, after);
+    struct slice kept = consul_keep(r, buf_slice(&b));
+    buf_fini(&b);
+    return kept;
+}
+
+static int refuse_id(struct http_req *r, struct slice id, const char *what)
+{
+    if (id.len == 0 || id.len > KEY_NAME_MAX || memchr(id.p, 0, id.len) != NULL) {
+        consul_text(r, 400, "%s must have 1 to %d bytes, none of them zero", what, KEY_NAME_MAX);
+        return -1;
+    }
+    return 0;
+}
+
+/* One check as an operation; 0, or the error was answered. */
+static int check_op(struct consul_call *k, const struct define_check *d, struct op *o)
+{
+    struct define_fault f;
+    *o = (struct op){.type = OP_CHECK_SET};
+    o->u.check.name.node = self_node(k);
+    o->u.check.is_agent = 1;
+    o->u.check.keep_status = d->status.len == 0;
+    if (define_check_row(d, &o->u.check.row, &f) != 0) {
+        consul_text(k->r, f.status, "%s", f.text);
+        return -1;
+    }
+    o->u.check.row.is_agent = 1;
+    o->u.check.lease_id = o->u.check.row.ttl_ms != 0 ? core_lease_id(k->c->core) : 0;
+    return 0;
+}
+
+/* `number`: what tells it from the others of its service, if it must. */
+static int service_check_op(struct consul_call *k, struct define_check *d, struct slice service,
+                            struct slice id, const char *number, struct op *o)
+{
+    struct slice check_id = d->check_id.len != 0 ? d->check_id : d->id;
+    if (check_id.len == 0) {
+        check_id = join(k->r, "service:", id, number);
+    }
+    if (d->name.len == 0) {
+        d->name = join(k->r, "Service '", service, "' check");
+    }
+    if (refuse_id(k->r, check_id, "CheckID") != 0 || check_op(k, d, o) != 0) {
+        return -1;
+    }
+    o->u.check.name.service_id = id;
+    o->u.check.name.id = check_id;
+    return 0;
+}
+
+static int is_empty(const struct define_check *d)
+{
+    static const struct define_check none;
+    return memcmp(d, &none, sizeof(none)) == 0;
+}
+
+struct registration {
+    struct op ops[OPS_MAX];
+    size_t n;
+    struct slice service_id;
+};
+
+static int add_checks(struct consul_call *k, struct define_service *d, struct registration *g)
+{
+    struct define_check *all = (struct define_check *)(void *)d->checks.p;
+    struct slice service = d->name.len != 0 ? d->name : d->service;
+    size_t has_one = !is_empty(&d->check), of = has_one + d->checks.n;
+    for (size_t i = 0; i < of; i++) {
+        struct define_check *c = i < has_one ? &d->check : &all[i - has_one];
+        struct op *o = &g->ops[g->n];
+        char number[ID_EXTRA] = "";
+        if (of > 1) {
+            (void)snprintf(number, sizeof(number), ":%zu", i + 1);
+        }
+        if (service_check_op(k, c, service, g->service_id, number, o) != 0) {
+            return -1;
+        }
+        g->n++;
+    }
+    return 0;
+}
+
+/* ?replace-existing-checks: those that are not named now go. */
+static void add_keep(struct consul_call *k, struct registration *g)
+{
+    struct buf list;
+    struct op *o = &g->ops[g->n];
+    buf_init(&list);
+    wire_put_u16(&list, (uint16_t)(g->n - 1));
+    for (size_t i = 1; i < g->n; i++) {
+        wire_put_bytes(&list, g->ops[i].u.check.name.id);
+    }
+    *o = (struct op){.type = OP_CHECK_KEEP};
+    o->u.check.is_agent = 1;
+    o->u.check.name = (struct check_name){self_node(k), g->service_id, slice_of(NULL, 0)};
+    o->u.check.keep = consul_keep(k->r, buf_slice(&list));
+    buf_fini(&list);
+    g->n++;
+}
+
+static int is_on(struct http_req *r, const char *name)
+{
+    struct slice s;
+    return http_query(r, name, &s) &&
+           (s.len == 0 || slice_eq(s, SLICE_LIT("true")) || slice_eq(s, SLICE_LIT("1")));
+}
+
+static void done(struct consul_write *w)
+{
+    struct slice id = w->data != NULL ? *(const struct slice *)w->data : slice_of(NULL, 0);
+    switch (w->cw.result.code) {
+    case 0:
+        http_respond(w->r, 200, NULL, slice_of(NULL, 0));
+        break;
+    case MU_E_CONFLICT:
+        consul_text(
+            w->r, 500,
+            "Service \"%.*s\" is registered otherwise already, on another node or without one",
+            SLICE_FMT(id));
+        break;
+    case MU_E_NOT_FOUND:
+        consul_text(w->r, 404, "ServiceID \"%.*s\" does not exist", SLICE_FMT(id));
+        break;
+    default:
+        consul_fail(w->r, w->cw.result.code, NULL);
+        break;
+    }
+}
+
+void consul_agent_register(struct consul_call *k)
+{
+    struct define_service *d = http_alloc(k->r, sizeof(*d));
+    struct registration *g = http_alloc(k->r, sizeof(*g));
+    struct define_fault f;
+    struct buf extra;
+    memset(d, 0, sizeof(*d));
+    *g = (struct registration){0};
+    if (consul_body(k->r, &define_service_table, d) != 0) {
+        return;
+    }
+    struct op *o = &g->ops[g->n++];
+    *o = (struct op){.type = OP_SERVICE_SET};
+    buf_init(&extra);
+    int rc = define_service_row(d, &extra, &o->u.service.row, &f);
+    o->u.service.row.extra = consul_keep(k->r, buf_slice(&extra));
+    buf_fini(&extra);
+    if (rc != 0) {
+        consul_text(k->r, f.status, "%s", f.text);
+        return;
+    }
+    struct service_name in = list_service(d->name.len != 0 ? d->name : d->service);
+    g->service_id = o->u.service.row.service_id;
+    o->u.service.node = self_node(k);
+    o->u.service.is_agent = 1;
+    o->u.service.name =
+        (struct instance_name){in.ns, in.group, in.service, SLICE_LIT("DEFAULT"), g->service_id};
+    if (add_checks(k, d, g) != 0) {
+        return;
+    }
+    if (is_on(k->r, "replace-existing-checks")) {
+        add_keep(k, g);
+    }
+    consul_write(k, g->ops, g->n, 0, done, &g->service_id);
+}
+
+static void service_gone(struct consul_write *w)
+{
+    struct slice id = *(const struct slice *)w->data;
+    if (w->cw.result.code == MU_E_NOT_FOUND) {
+        consul_text(w->r, 404,
+                    "Unknown service ID \"%.*s\". Ensure that the service ID is passed, not the "
+                    "service name.",
+                    SLICE_FMT(id));
+        return;
+    }
+    done(w);
+}
+
+void consul_agent_deregister(struct consul_call *k)
+{
+    struct op o = {.type = OP_SERVICE_GET};
+    struct slice *id = http_alloc(k->r, sizeof(*id));
+    *id = k->rest;
+    if (refuse_id(k->r, k->rest, "Service ID") != 0) {
+        return;
+    }
+    o.u.service.is_agent = 1;
+    o.u.service.node = self_node(k);
+    o.u.service.row.service_id = k->rest;
+    struct op ops[] = {o, o};
+    ops[1].type = OP_SERVICE_DELETE;
+    consul_write(k, ops, N_ELEMENTS(ops), 0, service_gone, id);
+}
+
+/* --- checks --- */
+
+void consul_agent_check_register(struct consul_call *k)
+{
+    struct define_check *d = http_alloc(k->r, sizeof(*d));
+    struct op o;
+    struct slice *service = http_alloc(k->r, sizeof(*service));
+    memset(d, 0, sizeof(*d));
+    if (consul_body(k->r, &define_check_table, d) != 0) {
+        return;
+    }
+    if (d->name.len == 0) {
+        consul_text(k->r, 400, "Missing check name");
+        return;
+    }
+    struct slice id = d->id.len != 0 ? d->id : d->check_id.len != 0 ? d->check_id : d->name;
+    if (refuse_id(k->r, id, "CheckID") != 0 || check_op(k, d, &o) != 0) {
+        return;
+    }
+    if (o.u.check.row.run.kind == CHECK_KIND_NONE) {
+        consul_text(k->r, 400, "Invalid check: TTL must be > 0 for TTL checks");
+        return;
+    }
+    o.u.check.name.service_id = d->service_id;
+    o.u.check.name.id = id;
+    *service = d->service_id;
+    consul_write(k, &o, 1, 0, done, service);
+}
+
+static void check_gone(struct consul_write *w)
+{
+    struct slice id = *(const struct slice *)w->data;
+    if (w->cw.result.code == MU_E_NOT_FOUND) {
+        consul_text(w->r, 404,
+                    "Unknown check ID \"%.*s\". Ensure that the check ID is passed, not the check "
+                    "name.",
+                    SLICE_FMT(id));
+        return;
+    }
+    done(w);
+}
+
+static struct op own_check(struct consul_call *k, enum op_type type, struct slice id)
+{
+    struct op o = {.type = type};
+    o.u.check.is_agent = 1;
+    o.u.check.name = (struct check_name){self_node(k), slice_of(NULL, 0), id};
+    return o;
+}
+
+void consul_agent_check_deregister(struct consul_call *k)
+{
+    struct slice *id = http_alloc(k->r, sizeof(*id));
+    *id = k->rest;
+    if (refuse_id(k->r, k->rest, "CheckID") != 0) {
+        return;
+    }
+    struct op ops[] = {own_check(k, OP_CHECK_GET, k->rest), own_check(k, OP_CHECK_DELETE, k->rest)};
+    consul_write(k, ops, 2, 0, check_gone, id);
+}
+
+/* A TTL check that says the same again is a sign of life, and no entry of the log. */
+struct beat {
+    struct core_keepalive q;
+    struct consul_call k;
+    struct op op;
+    struct slice id;
+    mu_lease_id lease;
+    int64_t ttl_ms, remaining_ms;
+};
+
+static void push(struct beat *b)
+{
+    consul_write(&b->k, &b->op, 1, 0, check_gone, &b->id);
+}
+
+static void beaten(struct core_request *q)
+{
+    struct beat *b = CONTAINER_OF(q, struct beat, q.q);
+    if (q->code == 0 && b->ttl_ms >= 0) {
+        http_respond(b->k.r, 200, NULL, slice_of(NULL, 0));
+    } else {
+        push(b);
+    }
+}
+
+/* What this node knows of it: 1 when it need only be kept alive, -1 when it was answered. */
+static int look_at_check(struct beat *b)
+{
+    struct slice node, service;
+    struct check_row row;
+    struct view *v = view_open(core_store(b->k.c->core));
+    int rc = view_agent_check(v, b->id, &node, &service);
+    rc = rc != 0 ? rc : view_check(v, node, b->id, &service, &row);
+    int is_known = rc == 0, has_ttl = is_known && row.ttl_ms != 0;
+    int is_same = has_ttl && row.status == CHECK_PASSING &&
+                  b->op.u.check.row.status == CHECK_PASSING &&
+                  slice_eq(row.output, b->op.u.check.row.output);
+    b->lease = has_ttl ? row.meta.lease : 0;
+    view_close(v);
+    if (is_known && !has_ttl) {
+        consul_text(b->k.r, 500, "CheckID \"%.*s\" does not have associated TTL", SLICE_FMT(b->id));
+        return -1;
+    }
+    return is_same;
+}
+
+static void update_check(struct consul_call *k, struct slice id, enum check_status status,
+                         struct slice output)
+{
+    struct beat *b = http_alloc(k->r, sizeof(*b));
+    memset(b, 0, sizeof(*b));
+    if (refuse_id(k->r, id, "CheckID") != 0) {
+        return;
+    }
+    b->k = *k;
+    b->id = id;
+    b->op = own_check(k, OP_CHECK_STATUS, id);
+    b->op.u.check.row.status = status;
+    b->op.u.check.row.remove_after_ms = REMOVE_NEVER;
+    b->op.u.check.row.output =
+        slice_of(output.p, output.len < CHECK_OUTPUT_MAX ? output.len : CHECK_OUTPUT_MAX);
+    int how = look_at_check(b);
+    if (how == 0) {
+        push(b);
+    } else if (how == 1) {
+        b->q.n = 1;
+        b->q.ids = &b->lease;
+        b->q.out_ttl_ms = &b->ttl_ms;
+        b->q.out_remaining_ms = &b->remaining_ms;
+        b->q.q.done = beaten;
+        b->q.q.reply = worker_mailbox(http_worker(k->r));
+        core_keepalive(k->c->core, &b->q, CONSUL_WRITE_MS);
+    }
+}
+
+static void update_by_note(struct consul_call *k, enum check_status status)
+{
+    struct slice note = {0};
+    (void)http_query(k->r, "note", &note);
+    update_check(k, k->rest, status, note);
+}
+
+void consul_agent_check_pass(struct consul_call *k)
+{
+    update_by_note(k, CHECK_PASSING);
+}
+
+void consul_agent_check_warn(struct consul_call *k)
+{
+    update_by_note(k, CHECK_WARNING);
+}
+
+void consul_agent_check_fail(struct consul_call *k)
+{
+    update_by_note(k, CHECK_CRITICAL);
+}
+
+struct update {
+    struct slice status, output;
+};
+
+void consul_agent_check_update(struct consul_call *k)
+{
+    static const struct body_field fields[] = {
+        {"Status", BODY_STR, offsetof(struct update, status), NULL},
+        {"Output", BODY_STR, offsetof(struct update, output), NULL},
+    };
+    static const struct body_table table = {"agent.checkUpdate", sizeof(struct update), fields,
+                                            N_ELEMENTS(fields)};
+    struct update u = {0};
+    enum check_status status;
+    if (consul_body(k->r, &table, &u) != 0) {
+        return;
+    }
+    if (define_status(u.status, &status) != 0) {
+        consul_text(k->r, 400, "Invalid check status: '%.*s'", SLICE_FMT(u.status));
+        return;
+    }
+    update_check(k, k->rest, status, u.output);
+}
+
+/* --- maintenance --- */
+
+static void maintained(struct consul_write *w)
+{
+    struct slice id = *(const struct slice *)w->data;
+    if (w->cw.result.code == MU_E_NOT_FOUND) {
+        consul_text(w->r, 404, "No service registered with ID \"%.*s\"", SLICE_FMT(id));
+        return;
+    }
+    done(w);
+}
+
+static void maintain(struct consul_call *k, struct slice service, struct slice id,
+                     const char *advice)
+{
+    struct slice value, reason = {0};
+    struct slice *name = http_alloc(k->r, sizeof(*name));
+    *name = service;
+    if (!http_query(k->r, "enable", &value) || value.len == 0) {
+        consul_text(k->r, 400, "Missing value for enable");
+        return;
+    }
+    int is_on_now = slice_eq(value, SLICE_LIT("true")) || slice_eq(value, SLICE_LIT("1"));
+    if (!is_on_now && !slice_eq(value, SLICE_LIT("false")) && !slice_eq(value, SLICE_LIT("0"))) {
+        consul_text(k->r, 400, "Invalid value for enable: \"%.*s\"", SLICE_FMT(value));
+        return;
+    }
+    (void)http_query(k->r, "reason", &reason);
+    struct op ops[2];
+    size_t n = 0;
+    if (service.len != 0) {
+        ops[n] = (struct op){.type = OP_SERVICE_GET};
+        ops[n].u.service.is_agent = 1;
+        ops[n].u.service.node = self_node(k);
+        ops[n++].u.service.row.service_id = service;
+    }
+    ops[n] = own_check(k, is_on_now ? OP_CHECK_SET : OP_CHECK_DELETE, id);
+    if (is_on_now) {
+        ops[n].u.check.name.service_id = service;
+        ops[n].u.check.row = (struct check_row){
+            .status = CHECK_CRITICAL,
+            .name = service.len != 0 ? SLICE_LIT("Service Maintenance Mode")
+                                     : SLICE_LIT("Node Maintenance Mode"),
+            .notes = reason.len != 0 ? reason : slice_str(advice),
+            .type_name = SLICE_LIT("maintenance"),
+            .remove_after_ms = REMOVE_NEVER,
+        };
+    }
+    consul_write(k, ops, n + 1, 0, maintained, name);
+}
+
+void consul_agent_service_maintenance(struct consul_call *k)
+{
+    if (k->rest.len == 0) {
+        consul_text(k->r, 400, "Missing service ID");
+        return;
+    }
+    if (refuse_id(k->r, k->rest, "Service ID") == 0) {
+        maintain(k, k->rest, join(k->r, "_service_maintenance:", k->rest, ""),
+                 "Maintenance mode is enabled for this service, but no reason was provided. This "
+                 "is a default message.");
+    }
+}
+
+void consul_agent_maintenance(struct consul_call *k)
+{
+    maintain(k, slice_of(NULL, 0), SLICE_LIT("_node_maintenance"),
+             "Maintenance mode is enabled for this node, but no reason was provided. This is a "
+             "default message.");
+}
+
+/* --- reading --- */
+
+struct agent_read {
+    struct show s;
+    struct jw w;
+    struct view *v;
+    struct slice name; /* one service id or service name; empty: all */
+    int by_name;
+    size_t n;
+    enum check_status worst;
+};
+
+static int each_instance(struct agent_read *a, view_place_fn fn)
+{
+    return view_places(a->v, slice_of(NULL, 0), fn, a);
+}
+
+static int find_instance(struct agent_read *a, const struct place_row *p, struct instance_name *n,
+                         struct instance_row *row)
+{
+    *n = (struct instance_name){p->ns, p->group, p->service, p->cluster, p->id};
+    return !p->meta.is_deleted && p->is_agent && view_instance(a->v, n, row) == 0;
+}
+
+static int on_own_service(void *arg, struct slice node, struct slice id, const struct place_row *p)
+{
+    struct agent_read *a = arg;
+    struct instance_name n;
+    struct instance_row row;
+    (void)node;
+    if (find_instance(a, p, &n, &row)) {
+        jw_key_slice(&a->w, id);
+        jw_obj(&a->w);
+        show_service(&a->w, &a->s, &n, &row, 1);
+        jw_end(&a->w);
+    }
+    return 0;
+}
+
+static int on_own_check(void *arg, const struct check_name *n, const struct check_row *row)
+{
+    struct agent_read *a = arg;
+    if (!row->meta.is_deleted && row->is_agent) {
+        jw_key_slice(&a->w, n->id);
+        jw_obj(&a->w);
+        show_check(&a->w, &a->s, a->v, n, row);
+        jw_end(&a->w);
+    }
+    return 0;
+}
+
+static int render_services(struct consul_read *g, struct view *v, struct buf *out)
+{
+    struct agent_read *a = g->data;
+    a->v = v;
+    jw_init(&a->w, out);
+    jw_obj(&a->w);
+    int rc = each_instance(a, on_own_service);
+    jw_end(&a->w);
+    return rc;
+}
+
+static int render_checks(struct consul_read *g, struct view *v, struct buf *out)
+{
+    struct agent_read *a = g->data;
+    a->v = v;
+    jw_init(&a->w, out);
+    jw_obj(&a->w);
+    int rc = view_checks(v, slice_of(NULL, 0), on_own_check, a);
+    jw_end(&a->w);
+    return rc;
+}
+
+static void read_agent(struct consul_call *k, consul_render_fn render, int by_name)
+{
+    struct agent_read *a = http_alloc(k->r, sizeof(*a));
+    struct list_query q;
+    memset(a, 0, sizeof(*a));
+    if (list_query(k, &q) != 0) {
+        return;
+    }
+    struct consul_read *g = consul_read_new(k);
+    if (g == NULL) {
+        return;
+    }
+    a->s.datacenter = k->c->datacenter;
+    a->name = k->rest;
+    a->by_name = by_name;
+    g->data = a;
+    g->is_plain = 1;
+    consul_read_start(g, render);
+}
+
+void consul_agent_services(struct consul_call *k)
+{
+    read_agent(k, render_services, 0);
+}
+
+void consul_agent_checks(struct consul_call *k)
+{
+    read_agent(k, render_checks, 0);
+}
+
+/* 0 and the instance. */
+static int own_service(struct agent_read *a, struct slice id, struct instance_name *n,
+                       struct instance_row *row)
+{
+    struct slice node;
+    struct place_row p;
+    int rc = view_agent_service(a->v, id, &node);
+    rc = rc != 0 ? rc : view_place(a->v, node, id, &p);
+    return rc == 0 && find_instance(a, &p, n, row) ? 0 : MU_E_NOT_FOUND;
+}
+
+static int render_service(struct consul_read *g, struct view *v, struct buf *out)
+{
+    struct agent_read *a = g->data;
+    struct instance_name n;
+    struct instance_row row;
+    char hash[24];
+    a->v = v;
+    if (own_service(a, a->name, &n, &row) != 0) {
+        g->status = 404;
+        g->content_type = "text/plain; charset=utf-8";
+        buf_printf(out, "unknown service ID: %.*s", SLICE_FMT(a->name));
+        return 0;
+    }
+    jw_init(&a->w, out);
+    jw_obj(&a->w);
+    show_service(&a->w, &a->s, &n, &row, 1);
+    (void)snprintf(hash, sizeof(hash), "%016llx",
+                   (unsigned long long)hash_xxh3(out->p, out->len, 0));
+    jw_key(&a->w, "ContentHash");
+    jw_str(&a->w, hash);
+    jw_end(&a->w);
+    http_add_header(g->r, "X-Consul-ContentHash", hash);
+    return 0;
+}
+
+void consul_agent_service(struct consul_call *k)
+{
+    if (k->rest.len == 0) {
+        consul_text(k->r, 400, "Missing service ID");
+        return;
+    }
+    read_agent(k, render_service, 0);
+}
+
+/* --- agent/health/service --- */
+
+static void health_entry(struct agent_read *a, const struct instance_name *n,
+                         const struct instance_row *row)
+{
+    enum check_status worst = show_worst(a->v, row);
+    a->worst = worst > a->worst ? worst : a->worst;
+    a->n++;
+    jw_obj(&a->w);
+    jw_key(&a->w, "AggregatedStatus");
+    jw_str(&a->w, define_status_name(worst));
+    jw_key(&a->w, "Service");
+    jw_obj(&a->w);
+    show_service(&a->w, &a->s, n, row, 1);
+    jw_end(&a->w);
+    jw_key(&a->w, "Checks");
+    jw_arr(&a->w);
+    (void)show_checks_of(&a->w, &a->s, a->v, n, row);
+    jw_end(&a->w);
+    jw_end(&a->w);
+}
+
+static int on_named(void *arg, struct slice node, struct slice id, const struct place_row *p)
+{
+    struct agent_read *a = arg;
+    struct instance_name n;
+    struct instance_row row;
+    (void)node;
+    (void)id;
+    if (slice_eq(p->service, a->name) && find_instance(a, p, &n, &row)) {
+        health_entry(a, &n, &row);
+    }
+    return 0;
+}
+
+static int render_service_health(struct consul_read *g, struct view *v, struct buf *out)
+{
+    static const int statuses[] = {200, 429, 503};
+    struct agent_read *a = g->data;
+    struct instance_name n;
+    struct instance_row row;
+    a->v = v;
+    a->n = 0;
+    a->worst = CHECK_PASSING;
+    jw_init(&a->w, out);
+    int rc = 0;
+    if (a->by_name) {
+        jw_arr(&a->w);
+        rc = each_instance(a, on_named);
+        jw_end(&a->w);
+    } else if (own_service(a, a->name, &n, &row) == 0) {
+        health_entry(a, &n, &row);
+    } else {
+        buf_append_str(out, "{\"AggregatedStatus\":\"critical\",\"Service\":null,\"Checks\":null}");
+    }
+    const char *reason = define_status_name(a->worst);
+    g->status = a->n == 0 ? 404 : statuses[a->worst];
+    http_add_header(g->r, "X-Consul-Reason", a->n == 0 ? "critical" : reason);
+    struct slice format;
+    if (http_query(g->r, "format", &format) && slice_eq(format, SLICE_LIT("text"))) {
+        buf_clear(out);
+        buf_append_str(out, a->n == 0 ? "critical" : reason);
+        g->content_type = "text/plain; charset=utf-8";
+    }
+    return rc;
+}
+
+void consul_agent_health_name(struct consul_call *k)
+{
+    if (k->rest.len == 0) {
+        consul_text(k->r, 400, "Missing service Name");
+        return;
+    }
+    read_agent(k, render_service_health, 1);
+}
+
+void consul_agent_health_id(struct consul_call *k)
+{
+    if (k->rest.len == 0) {
+        consul_text(k->r, 400, "Missing serviceID");
+        return;
+    }
+    read_agent(k, render_service_health, 0);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nodes, services, checks and sessions as Consul writes them: members into an open object. */
+#pragma once
+
+#include "base/json_write.h"
+#include "storage/view_catalog.h"
+
+/* What an answer is about that is told in it. */
+struct show {
+    const char *datacenter;
+    int has_definition; /* checks with what the catalog was given; else {} */
+};
+
+/* An instance that was registered without a node stands on this one. */
+#define SHOW_NATIVE_NODE SLICE_LIT("muster")
+
+void show_node(struct jw *w, const struct show *s, struct slice name, const struct node_row *row);
+/* The node of an instance: of the catalog, or the one of those without. */
+void show_node_of(struct jw *w, const struct show *s, struct view *v,
+                  const struct instance_row *row);
+/* In health and catalog/node answers; `is_agent`: in those of the agent. */
+void show_service(struct jw *w, const struct show *s, const struct instance_name *n,
+                  const struct instance_row *row, int is_agent);
+/* A flat item of catalog/service. */
+void show_entry(struct jw *w, const struct show *s, struct view *v, const struct instance_name *n,
+                const struct instance_row *row);
+void show_check(struct jw *w, const struct show *s, struct view *v, const struct check_name *n,
+                const struct check_row *row);
+/* Array items: the checks of an instance and of its node. Returns the worst status. */
+enum check_status show_checks_of(struct jw *w, const struct show *s, struct view *v,
+                                 const struct instance_name *n, const struct instance_row *row);
+/* The same without writing; any that is not passing counts. */
+enum check_status show_worst(struct view *v, const struct instance_row *row);
+/* As the service id of this face. */
+struct slice show_service_id(const struct instance_name *n, const struct instance_row *row);
+struct slice show_node_name(const struct instance_row *row);
+void show_pairs(struct jw *w, struct slice pairs); /* an object */
+void show_list(struct jw *w, struct slice list);   /* an array of strings */
