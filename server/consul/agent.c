@@ -39,7 +39,9 @@ static struct slice self_node(struct consul_call *k)
 struct slice consul_keep(struct http_req *r, struct slice s)
 {
     uint8_t *p = http_alloc(r, s.len + 1);
-    memcpy(p, s.p, s.len);
+    if (s.len > 0) {
+        memcpy(p, s.p, s.len);
+    }
     return slice_of(p, s.len);
 }
 

@@ -40,7 +40,9 @@ static int bad_type(struct body *b, const json_t *v, const struct body_field *f,
 static struct slice keep(struct body *b, struct slice s)
 {
     uint8_t *p = b->alloc(b->arg, s.len + 1);
-    memcpy(p, s.p, s.len);
+    if (s.len > 0) {
+        memcpy(p, s.p, s.len);
+    }
     p[s.len] = '\0';
     return slice_of(p, s.len);
 }

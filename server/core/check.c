@@ -378,7 +378,7 @@ static void checked_turn(struct checks *k, struct checked *c, int64_t now)
     }
     if (c->target.type != CHECK_NONE && c->probe == NULL && now >= c->next_at &&
         k->n_probes < PROBES_MAX) {
-        const uint8_t *p = c->text.p;
+        const uint8_t *p = c->text.len > 0 ? c->text.p : (const uint8_t *)"";
         const struct probe_request q = {
             .method = slice_str(c->method),
             .headers = slice_of(p + c->n_target, c->n_headers),
