@@ -98,7 +98,7 @@ def test_names_in_any_case(shared):
 
 def test_ttl_checks(shared):
     a, b, c = shared.nodes
-    register(a, "three", Check={"TTL": "2s"})
+    register(a, "three", Check={"TTL": "5s"})
     assert health(b, "three", "?passing&consistent") == []
     for verb, status in (("pass", "passing"), ("warn", "warning"), ("fail", "critical"), ("pass", "passing")):
         assert b.put(f"/v1/agent/check/{verb}/service:three?note={verb}ed").status == 200
@@ -106,7 +106,7 @@ def test_ttl_checks(shared):
         assert (check["Status"], check["Output"], check["Type"]) == (status, f"{verb}ed", "ttl")
     # the same again keeps it alive, and is no change
     at = index(c.get("/v1/health/service/three?consistent"))
-    for _ in range(8):
+    for _ in range(14):
         assert c.put("/v1/agent/check/pass/service:three?note=passed").status == 200
         time.sleep(0.4)
     assert index(c.get("/v1/health/service/three?consistent")) == at

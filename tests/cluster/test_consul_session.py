@@ -77,7 +77,7 @@ def test_ids(shared, path, status):
 def test_locks(shared):
     """One holder; released, let go with the session after the delay, or deleted with it."""
     a, b, c = shared.nodes
-    one, two = create(a, LockDelay="2s"), create(b, Behavior="delete", LockDelay="0s")
+    one, two = create(a, LockDelay="5s"), create(b, Behavior="delete", LockDelay="0s")
     assert a.put(f"{KV}/l?acquire={one}", b"1").json is True and b.put(f"{KV}/l?acquire={two}", b"2").json is False
     held = row(c, "l")
     assert held["Session"] == one and held["LockIndex"] == 1
@@ -93,7 +93,7 @@ def test_locks(shared):
     assert "Session" not in row(c, "m")
     assert b.put(f"{KV}/m?acquire={three}", b"2").json is False  # the delay runs
     wait_for(lambda: b.put(f"{KV}/m?acquire={three}", b"2").json is True, 20 * SLOW, "the end of the delay")
-    assert time.monotonic() - began >= 1.9
+    assert time.monotonic() - began >= 4.9
 
 
 def test_mutual_exclusion(shared):
