@@ -14,7 +14,7 @@
 #include "client/mem.h"
 #include "client/snapfile.h"
 
-enum { NAME_MAX_BYTES = 512 };
+enum { NAME_MAX_BYTES = 512, TOKEN_MAX = 128 };
 
 static const char endpoint_default[] = "http://127.0.0.1:8500";
 
@@ -50,6 +50,19 @@ static void set_default(int64_t *v, int64_t dflt)
     }
 }
 
+static muster_status check_token(const char *s, struct muster_error *e)
+{
+    size_t n = s != NULL ? strlen(s) : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (n > TOKEN_MAX || s[i] <= ' ' || s[i] > '~') {
+            return status_set(e, MUSTER_INVALID,
+                              "a token has at most %d characters, all of them visible ASCII",
+                              TOKEN_MAX);
+        }
+    }
+    return MUSTER_OK;
+}
+
 static muster_status complete(struct muster_options *o, struct muster_error *e)
 {
     set_default(&o->request_timeout_ms, 10000);
@@ -61,6 +74,9 @@ static muster_status complete(struct muster_options *o, struct muster_error *e)
     if (o->endpoints == NULL || o->endpoints[0] == '\0') {
         const char *env = getenv("MUSTER_ENDPOINTS");
         o->endpoints = env != NULL && env[0] != '\0' ? env : endpoint_default;
+    }
+    if (o->token == NULL) {
+        o->token = getenv("MUSTER_TOKEN");
     }
     o->namespace_ = o->namespace_ != NULL ? o->namespace_ : "public";
     const int64_t day = INT64_C(24) * 3600 * 1000;
@@ -79,7 +95,7 @@ static muster_status complete(struct muster_options *o, struct muster_error *e)
     if ((o->cert_file == NULL) != (o->key_file == NULL)) {
         return status_set(e, MUSTER_INVALID, "cert_file and key_file belong together");
     }
-    return MUSTER_OK;
+    return check_token(o->token, e);
 }
 
 /* A program built with a shorter struct knows fewer fields; the rest are the defaults. */
@@ -110,7 +126,8 @@ static muster_status fill(struct muster *m, const struct muster_options *o, stru
 {
     if (!keep(&m->namespace_, o->namespace_) || !keep(&m->ca_file, o->ca_file) ||
         !keep(&m->cert_file, o->cert_file) || !keep(&m->key_file, o->key_file) ||
-        !keep(&m->snapshot_dir, o->snapshot_dir)) {
+        !keep(&m->snapshot_dir, o->snapshot_dir) ||
+        !keep(&m->token, o->token != NULL && o->token[0] != '\0' ? o->token : NULL)) {
         return status_no_memory(e);
     }
     m->is_public = strcmp(m->namespace_, "public") == 0;
@@ -143,6 +160,10 @@ static void free_client(struct muster *m)
     cmem_free(m->cert_file);
     cmem_free(m->key_file);
     cmem_free(m->snapshot_dir);
+    if (m->token != NULL) {
+        explicit_bzero(m->token, strlen(m->token));
+        cmem_free(m->token);
+    }
     cmem_free(m);
 }
 

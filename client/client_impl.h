@@ -23,6 +23,7 @@ struct muster {
     char *ca_file;
     char *cert_file;
     char *key_file;
+    char *token;
     char *snapshot_dir; /* NULL: none */
     int64_t request_ms;
     int64_t connect_ms;

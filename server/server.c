@@ -3,6 +3,8 @@
  * the reverse. */
 #include "server/server.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "raft/transport.h"
+#include "server/access/access.h"
 #include "server/admin/admin.h"
 #include "server/api/api.h"
 #include "server/consul/consul.h"
@@ -28,6 +31,8 @@ struct context {
     struct core *core;
 };
 
+enum { TOKEN_FILE_MAX = 256 };
+
 struct server {
     struct conf_parsed *settings;
     struct datadir dir;
@@ -36,6 +41,7 @@ struct server {
     struct replica_member initial[CONF_MEMBERS_MAX];
     size_t n_members;
     struct context context;
+    struct access *access;
     struct http_server *http;
     struct consul *consul;
     struct workers *workers;
@@ -61,6 +67,12 @@ static void after_answer(void *arg, unsigned worker, const struct http_route *ro
 {
     struct context *c = arg;
     admin_count(c->pages, worker, route, status, elapsed_us);
+}
+
+static int permit(struct http_req *r, const struct http_route *route, void *arg, struct err *e)
+{
+    struct context *c = arg;
+    return api_permit(c->api, r, route, e);
 }
 
 /* --- building --- */
@@ -151,19 +163,69 @@ static unsigned count_workers(const struct conf *c)
     return cores <= 2 ? 1 : cores > 9 ? 8 : (unsigned)cores - 1;
 }
 
+/* A secret of 1 to 128 bytes on one line, that nobody else can read. */
+static int read_token(const char *path, char out[TOKEN_FILE_MAX], struct err *e)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        return err_set(e, MU_E_BAD_REQUEST, "acl.initial_token_file %.150s: %s", path,
+                       strerror(errno));
+    }
+    ssize_t n = read(fd, out, TOKEN_FILE_MAX - 1);
+    close(fd);
+    while (n > 0 && (out[n - 1] == '\n' || out[n - 1] == '\r')) {
+        n--;
+    }
+    if ((st.st_mode & 077) != 0) {
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "acl.initial_token_file %.150s can be read by others: chmod 600 it", path);
+    }
+    if (n < 1 || n > ACCESS_SECRET_MAX || memchr(out, '\n', (size_t)n) != NULL) {
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "acl.initial_token_file %.150s must hold one line of 1 to %d bytes", path,
+                       ACCESS_SECRET_MAX);
+    }
+    out[n] = '\0';
+    return 0;
+}
+
+static int start_access(struct server *s, struct err *e)
+{
+    const struct conf *c = &s->settings->conf;
+    char token[TOKEN_FILE_MAX] = "", reset[CONF_TEXT_MAX + 32];
+    snprintf(reset, sizeof(reset), "%s/acl-bootstrap-reset", s->dir.path);
+    struct access_options o = {.store = core_store(s->context.core),
+                               .n_workers = count_workers(c),
+                               .is_enabled = c->is_acl,
+                               .is_default_deny = strcmp(c->acl_default_policy, "deny") == 0,
+                               .has_key_list = c->has_acl_key_list,
+                               .initial_token = token,
+                               .reset_file = reset};
+    int rc =
+        c->acl_initial_token_file[0] != '\0' ? read_token(c->acl_initial_token_file, token, e) : 0;
+    s->access = rc == 0 ? access_new(&o) : NULL;
+    explicit_bzero(token, sizeof(token));
+    return rc;
+}
+
 static int start_faces(struct server *s, struct err *e)
 {
     const struct conf *c = &s->settings->conf;
-    struct http_server_options ho = {
-        .arg = &s->context, .before_answer = before_answer, .after_answer = after_answer};
+    struct http_server_options ho = {.arg = &s->context,
+                                     .before_answer = before_answer,
+                                     .permit = c->is_acl ? permit : NULL,
+                                     .after_answer = after_answer};
     struct api_options ao = {.core = s->context.core,
+                             .access = s->access,
                              .value_max = (uint32_t)c->value_max_bytes,
                              .timeout_ms = c->request_timeout_ms};
     struct admin_options po = {.core = s->context.core, .n_workers = count_workers(c)};
     s->http = http_server_new(&ho);
     s->context.api = api_new(&ao);
     s->context.pages = admin_new(&po);
-    s->consul = consul_new(&(struct consul_options){.core = s->context.core});
+    s->consul = consul_new(&(struct consul_options){
+        .core = s->context.core, .access = s->access, .datacenter = c->datacenter});
     int rc = api_add_routes(s->context.api, s->http, e);
     rc = rc != 0 ? rc : consul_mount(s->consul, s->http, e);
     return rc != 0 ? rc : admin_add_routes(s->context.pages, s->http, e);
@@ -174,6 +236,7 @@ static int start_dns(struct server *s, struct err *e)
     const struct conf *c = &s->settings->conf;
     struct dns_options o = {
         .core = s->context.core,
+        .access = s->access,
         .n_workers = count_workers(c),
         .listen = c->dns_listen,
         .is_listen_optional = conf_origin_of(s->settings, "dns.listen") == CONF_DEFAULT,
@@ -247,6 +310,7 @@ static int start_all(struct server *s, struct err *e)
 {
     int rc = datadir_open(s->settings->conf.data_dir, s->settings->conf.name, &s->dir, e);
     rc = rc != 0 ? rc : start_core(s, e);
+    rc = rc != 0 ? rc : start_access(s, e);
     rc = rc != 0 ? rc : start_faces(s, e);
     rc = rc != 0 ? rc : start_dns(s, e);
     rc = rc != 0 ? rc : start_workers(s, e);
@@ -315,6 +379,7 @@ static void stop_all(struct server *s)
     api_free(s->context.api);
     consul_free(s->consul);
     admin_free(s->context.pages);
+    access_free(s->access);
     datadir_close(&s->dir);
 }
 

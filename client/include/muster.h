@@ -95,6 +95,9 @@ struct muster_options {
      * lost. Level is "info", "warn" or "error". Default: silence. */
     void (*log)(void *user, const char *level, const char *text);
     void *log_user;
+    const char *token; /* where the cluster has access control: the secret of 1 to 128 visible ASCII
+                          characters that is shown with every request; default: the environment's
+                          MUSTER_TOKEN, else none. Copied, and wiped when the client is closed */
 };
 
 MUSTER_API void muster_options_init(struct muster_options *o);

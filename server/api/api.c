@@ -26,9 +26,9 @@ static const struct http_route routes[] = {
     HTTP_ROUTE(HTTP_M_POST, CONFIG "/rollback", api_config_rollback, PERM_CONFIG_WRITE,
                API_JSON_BODY_MAX),
     HTTP_ROUTE(HTTP_M_GET, BASE "/configs", api_config_list, PERM_CONFIG_READ, 0),
-    HTTP_ROUTE(HTTP_M_POST, BASE "/configs:listen", api_config_listen, PERM_CONFIG_READ,
+    HTTP_ROUTE(HTTP_M_POST, BASE "/configs:listen", api_config_listen, PERM_BY_HANDLER,
                API_JSON_BODY_MAX),
-    HTTP_ROUTE(HTTP_M_GET, BASE "/watch", api_watch, PERM_CONFIG_READ, 0),
+    HTTP_ROUTE(HTTP_M_GET, BASE "/watch", api_watch, PERM_BY_HANDLER, 0),
     HTTP_ROUTE(HTTP_M_POST, BASE "/leases", api_lease_grant, PERM_LEASE_WRITE, API_JSON_BODY_MAX),
     HTTP_ROUTE(HTTP_M_GET, BASE "/leases", api_lease_list, PERM_SERVICE_READ, 0),
     HTTP_ROUTE(HTTP_M_POST, BASE "/leases:keepalive", api_leases_keepalive, PERM_LEASE_WRITE,
@@ -46,7 +46,7 @@ static const struct http_route routes[] = {
                API_JSON_BODY_MAX),
     HTTP_ROUTE(HTTP_M_POST, BASE "/cluster:compact", api_cluster_compact, PERM_CLUSTER_WRITE,
                API_JSON_BODY_MAX),
-    HTTP_ROUTE(HTTP_M_GET, BASE "/snapshot", api_snapshot_get, PERM_CLUSTER_READ, 0),
+    HTTP_ROUTE(HTTP_M_GET, BASE "/snapshot", api_snapshot_get, PERM_EVERYTHING, 0),
     HTTP_ROUTE(HTTP_M_GET, BASE "/openapi.json", api_openapi_get, PERM_NONE_REQUIRED, 0),
 };
 
@@ -54,6 +54,7 @@ struct api *api_new(const struct api_options *o)
 {
     struct api *a = mem_zalloc(sizeof(*a));
     a->core = o->core;
+    a->access = o->access;
     a->value_max = o->value_max != 0 ? o->value_max : VALUE_MAX;
     a->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms : TIMEOUT_MS;
     _Static_assert(N_ELEMENTS(routes) <= API_ROUTES_MAX, "API_ROUTES_MAX is too small");

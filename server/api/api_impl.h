@@ -7,6 +7,7 @@
 
 #include "base/json_read.h"
 #include "base/json_write.h"
+#include "server/access/access.h"
 #include "server/api/api.h"
 #include "server/net/worker.h"
 #include "server/watch/hub.h"
@@ -26,6 +27,7 @@ enum {
 
 struct api {
     struct core *core;
+    struct access *access;
     uint32_t value_max;
     int64_t timeout_ms;
     struct http_route routes[API_ROUTES_MAX]; /* the table with the limits of this server */
@@ -97,6 +99,20 @@ void api_write(struct http_req *r, struct api *a, struct command *cmd, api_writt
 void api_write_start(struct api_write *w, struct command *cmd);
 /* If-Match / If-None-Match: * into cas and expect. 0, or the error was answered. */
 int api_cas(struct http_req *r, enum cas_mode *cas, mu_rev *expect);
+
+/* --- permission (permit.c) --- */
+
+/* For PERM_BY_HANDLER: 0, or 401 or 403 was answered. Services go by their name, configs by
+ * NAMESPACE/GROUP/KEY; is_prefix: all whose name begins so. */
+struct api_ask {
+    enum access_kind kind;
+    struct slice name;
+    int is_prefix;
+    enum access_right right;
+};
+int api_may(struct http_req *r, struct api *a, const struct api_ask *ask);
+/* NAMESPACE/GROUP/KEY, in the request's arena. */
+struct slice api_config_rule_name(struct http_req *r, const struct config_name *n);
 
 /* --- parameters; an error is answered and non-zero returned --- */
 

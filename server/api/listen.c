@@ -150,6 +150,20 @@ static void listen_ranges(struct http_req *r, struct api_get *g, const struct li
     buf_fini(&key);
 }
 
+/* 0: it was answered that the caller may not. */
+static int may_listen(struct http_req *r, struct api *a, const struct listen *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct api_ask ask = {.kind = ACCESS_CONFIG,
+                              .name = api_config_rule_name(r, &l->items[i].name),
+                              .right = ACCESS_READ};
+        if (api_may(r, a, &ask) != 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 void api_config_listen(struct http_req *r, void *arg)
 {
     struct listen *l = http_alloc(r, sizeof(*l));
@@ -165,6 +179,9 @@ void api_config_listen(struct http_req *r, void *arg)
     jr_free(doc);
     if (rc != 0) {
         api_fail(r, rc, &e);
+        return;
+    }
+    if (!may_listen(r, g->api, l)) {
         return;
     }
     listen_ranges(r, g, l);

@@ -80,6 +80,15 @@ static int add_pattern(struct watch *t, struct slice ns, struct slice p, char sp
             "a pattern is [group/]name or [group/]prefix*, without control characters");
         return -1;
     }
+    struct api_ask ask = {
+        .kind = ACCESS_SERVICE, .name = p, .is_prefix = is_prefix, .right = ACCESS_READ};
+    if (space == SPACE_CONFIG) {
+        ask.kind = ACCESS_CONFIG;
+        ask.name = api_config_rule_name(t->r, &(struct config_name){ns, group, p});
+    }
+    if (api_may(t->r, t->api, &ask) != 0) {
+        return -1;
+    }
     struct buf key;
     buf_init(&key);
     if (space == SPACE_CONFIG && is_prefix) {

@@ -172,17 +172,42 @@ static int check_tls(const struct conf *c, struct err *e)
     return 0;
 }
 
+static int check_acl(const struct conf *c, struct err *e)
+{
+    if (strcmp(c->acl_default_policy, "deny") != 0 && strcmp(c->acl_default_policy, "allow") != 0) {
+        return err_set(e, MU_E_BAD_REQUEST, "acl.default_policy must be deny or allow, not \"%s\"",
+                       c->acl_default_policy);
+    }
+    if (c->acl_initial_token_file[0] != '\0' && !c->is_acl) {
+        return err_set(e, MU_E_BAD_REQUEST, "acl.initial_token_file needs acl.enabled");
+    }
+    return 0;
+}
+
+/* Nobody but this machine reaches the server unless it asks who is there. */
 static int check_exposure(const struct conf *c, struct err *e)
 {
     char addresses[CONF_LISTENERS_MAX][256];
     size_t n = 0;
     int rc = conf_listeners(c, addresses, &n, e);
+    if (c->is_insecure || c->is_acl) {
+        return rc;
+    }
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (!conf_is_loopback(addresses[i]) && !c->is_insecure && c->tls_client_ca[0] == '\0') {
+        if (!conf_is_loopback(addresses[i]) && c->tls_client_ca[0] == '\0') {
             return err_set(
                 e, MU_E_BAD_REQUEST,
-                "listen %s is reachable by others and there is no access control: use client certificates (tls.client_ca) or say --insecure",
+                "listen %s is reachable by others and there is no access control: turn it on (acl.enabled), use client certificates (tls.client_ca) or say --insecure",
                 addresses[i]);
+        }
+    }
+    const char *at = c->dns_listen;
+    while (rc == 0 && next_item(&at, addresses[0], sizeof(addresses[0])) > 0) {
+        if (!conf_is_loopback(addresses[0])) {
+            return err_set(
+                e, MU_E_BAD_REQUEST,
+                "dns.listen %s is reachable by others and there is no access control: turn it on (acl.enabled) or say --insecure",
+                addresses[0]);
         }
     }
     return rc;
@@ -232,6 +257,7 @@ int conf_check(const struct conf *c, struct err *e)
     }
     int rc = check_cluster(c, e);
     rc = rc != 0 ? rc : check_tls(c, e);
+    rc = rc != 0 ? rc : check_acl(c, e);
     rc = rc != 0 ? rc : check_dns(c, e);
     return rc != 0 ? rc : check_exposure(c, e);
 }

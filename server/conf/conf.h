@@ -34,6 +34,9 @@ struct conf {
     uint64_t config_keep_versions;
     uint64_t max_connections, max_connections_per_source, max_head_bytes;
     int64_t head_timeout_ms, idle_timeout_ms, request_timeout_ms, drain_timeout_ms;
+    int is_acl, has_acl_key_list;
+    char acl_default_policy[16];
+    char acl_initial_token_file[CONF_TEXT_MAX];
     char datacenter[64];
     char dns_listen[CONF_TEXT_MAX];
     char dns_domain[128], dns_alt_domain[128];

@@ -10,7 +10,9 @@
 #include "server/consul/define.h"
 #include "server/consul/list.h"
 
-enum { OPS_MAX = 2 + 1 + BODY_ITEMS_MAX, ID_EXTRA = 32 };
+enum { OPS_OWN = 3, ID_EXTRA = 32 }; /* operations besides those of checks */
+
+#define NODE_MAINTENANCE SLICE_LIT("_node_maintenance")
 
 /* --- bodies --- */
 
@@ -23,6 +25,16 @@ int consul_body(struct http_req *r, const struct body_table *table, void *out)
 {
     struct body b = {.alloc = body_alloc, .arg = r};
     if (body_read(&b, http_body(r), table, out) != 0) {
+        consul_text(r, 400, "Request decode failed: %s", b.error);
+        return -1;
+    }
+    return 0;
+}
+
+int consul_body_list(struct http_req *r, const struct body_table *table, void *out)
+{
+    struct body b = {.alloc = body_alloc, .arg = r};
+    if (body_read_list(&b, http_body(r), table, out) != 0) {
         consul_text(r, 400, "Request decode failed: %s", b.error);
         return -1;
     }
@@ -42,6 +54,7 @@ struct slice consul_keep(struct http_req *r, struct slice s)
     if (s.len > 0) {
         memcpy(p, s.p, s.len);
     }
+    p[s.len] = '\0';
     return slice_of(p, s.len);
 }
 
@@ -109,7 +122,7 @@ static int is_empty(const struct define_check *d)
 }
 
 struct registration {
-    struct op ops[OPS_MAX];
+    struct op *ops; /* room for all checks, and OPS_OWN */
     size_t n;
     struct slice service_id;
 };
@@ -126,7 +139,8 @@ static int add_checks(struct consul_call *k, struct define_service *d, struct re
         if (of > 1) {
             (void)snprintf(number, sizeof(number), ":%zu", i + 1);
         }
-        if (service_check_op(k, c, service, g->service_id, number, o) != 0) {
+        if (service_check_op(k, c, service, g->service_id, number, o) != 0 ||
+            !consul_may_check(k, o->u.check.name.id)) {
             return -1;
         }
         g->n++;
@@ -192,6 +206,7 @@ void consul_agent_register(struct consul_call *k)
     if (consul_body(k->r, &define_service_table, d) != 0) {
         return;
     }
+    g->ops = http_alloc(k->r, (OPS_OWN + d->checks.n) * sizeof(*g->ops));
     struct op *o = &g->ops[g->n++];
     *o = (struct op){.type = OP_SERVICE_SET};
     buf_init(&extra);
@@ -208,7 +223,7 @@ void consul_agent_register(struct consul_call *k)
     o->u.service.is_agent = 1;
     o->u.service.name =
         (struct instance_name){in.ns, in.group, in.service, SLICE_LIT("DEFAULT"), g->service_id};
-    if (add_checks(k, d, g) != 0) {
+    if (add_checks(k, d, g) != 0 || !consul_may_register(k, in.service, g->service_id)) {
         return;
     }
     if (is_on(k->r, "replace-existing-checks")) {
@@ -217,33 +232,16 @@ void consul_agent_register(struct consul_call *k)
     consul_write(k, g->ops, g->n, 0, done, &g->service_id);
 }
 
-static void service_gone(struct consul_write *w)
-{
-    struct slice id = *(const struct slice *)w->data;
-    if (w->cw.result.code == MU_E_NOT_FOUND) {
-        consul_text(w->r, 404,
-                    "Unknown service ID \"%.*s\". Ensure that the service ID is passed, not the "
-                    "service name.",
-                    SLICE_FMT(id));
-        return;
-    }
-    done(w);
-}
-
 void consul_agent_deregister(struct consul_call *k)
 {
-    struct op o = {.type = OP_SERVICE_GET};
-    struct slice *id = http_alloc(k->r, sizeof(*id));
-    *id = k->rest;
-    if (refuse_id(k->r, k->rest, "Service ID") != 0) {
+    struct op o = {.type = OP_SERVICE_DELETE}; /* gone is what is wanted: absent is fine */
+    if (refuse_id(k->r, k->rest, "Service ID") != 0 || !consul_may_id(k, "service", k->rest)) {
         return;
     }
     o.u.service.is_agent = 1;
     o.u.service.node = self_node(k);
     o.u.service.row.service_id = k->rest;
-    struct op ops[] = {o, o};
-    ops[1].type = OP_SERVICE_DELETE;
-    consul_write(k, ops, N_ELEMENTS(ops), 0, service_gone, id);
+    consul_write(k, &o, 1, 0, done, NULL);
 }
 
 /* --- checks --- */
@@ -267,6 +265,13 @@ void consul_agent_check_register(struct consul_call *k)
     }
     if (o.u.check.row.run.kind == CHECK_KIND_NONE) {
         consul_text(k->r, 400, "Invalid check: TTL must be > 0 for TTL checks");
+        return;
+    }
+    if (d->service_id.len != 0 ? !consul_may_id(k, "service", d->service_id)
+                               : !consul_may(k, ACCESS_NODE, self_node(k), ACCESS_WRITE)) {
+        return;
+    }
+    if (!consul_may_check(k, id)) {
         return;
     }
     o.u.check.name.service_id = d->service_id;
@@ -300,7 +305,7 @@ void consul_agent_check_deregister(struct consul_call *k)
 {
     struct slice *id = http_alloc(k->r, sizeof(*id));
     *id = k->rest;
-    if (refuse_id(k->r, k->rest, "CheckID") != 0) {
+    if (refuse_id(k->r, k->rest, "CheckID") != 0 || !consul_may_id(k, "check", k->rest)) {
         return;
     }
     struct op ops[] = {own_check(k, OP_CHECK_GET, k->rest), own_check(k, OP_CHECK_DELETE, k->rest)};
@@ -358,7 +363,7 @@ static void update_check(struct consul_call *k, struct slice id, enum check_stat
 {
     struct beat *b = http_alloc(k->r, sizeof(*b));
     memset(b, 0, sizeof(*b));
-    if (refuse_id(k->r, id, "CheckID") != 0) {
+    if (refuse_id(k->r, id, "CheckID") != 0 || !consul_may_id(k, "check", id)) {
         return;
     }
     b->k = *k;
@@ -485,7 +490,7 @@ void consul_agent_service_maintenance(struct consul_call *k)
         consul_text(k->r, 400, "Missing service ID");
         return;
     }
-    if (refuse_id(k->r, k->rest, "Service ID") == 0) {
+    if (refuse_id(k->r, k->rest, "Service ID") == 0 && consul_may_id(k, "service", k->rest)) {
         maintain(k, k->rest, join(k->r, "_service_maintenance:", k->rest, ""),
                  "Maintenance mode is enabled for this service, but no reason was provided. This "
                  "is a default message.");
@@ -494,7 +499,10 @@ void consul_agent_service_maintenance(struct consul_call *k)
 
 void consul_agent_maintenance(struct consul_call *k)
 {
-    maintain(k, slice_of(NULL, 0), SLICE_LIT("_node_maintenance"),
+    if (!consul_may(k, ACCESS_NODE, self_node(k), ACCESS_WRITE)) {
+        return;
+    }
+    maintain(k, slice_of(NULL, 0), NODE_MAINTENANCE,
              "Maintenance mode is enabled for this node, but no reason was provided. This is a "
              "default message.");
 }
@@ -505,10 +513,13 @@ struct agent_read {
     struct show s;
     struct jw w;
     struct view *v;
+    struct consul_read *g;
     struct slice name; /* one service id or service name; empty: all */
     int by_name;
     size_t n;
     enum check_status worst;
+    struct buf item;
+    int is_away; /* in maintenance */
 };
 
 static int each_instance(struct agent_read *a, view_place_fn fn)
@@ -520,7 +531,25 @@ static int find_instance(struct agent_read *a, const struct place_row *p, struct
                          struct instance_row *row)
 {
     *n = (struct instance_name){p->ns, p->group, p->service, p->cluster, p->id};
-    return !p->meta.is_deleted && p->is_agent && view_instance(a->v, n, row) == 0;
+    return !p->meta.is_deleted && p->is_agent && view_instance(a->v, n, row) == 0 &&
+           consul_sees(a->g, ACCESS_SERVICE, n->service);
+}
+
+/* A member of the map, told when the filter takes it. */
+static void begin_item(struct agent_read *a, struct jw *w)
+{
+    buf_clear(&a->item);
+    jw_init(w, &a->item);
+    jw_obj(w);
+}
+
+static void end_item(struct agent_read *a, struct jw *w, struct slice id)
+{
+    jw_end(w);
+    if (list_takes(a->g, buf_slice(&a->item))) {
+        jw_key_slice(&a->w, id);
+        jw_json(&a->w, buf_slice(&a->item));
+    }
 }
 
 static int on_own_service(void *arg, struct slice node, struct slice id, const struct place_row *p)
@@ -530,10 +559,10 @@ static int on_own_service(void *arg, struct slice node, struct slice id, const s
     struct instance_row row;
     (void)node;
     if (find_instance(a, p, &n, &row)) {
-        jw_key_slice(&a->w, id);
-        jw_obj(&a->w);
-        show_service(&a->w, &a->s, &n, &row, 1);
-        jw_end(&a->w);
+        struct jw w;
+        begin_item(a, &w);
+        show_service(&w, &a->s, &n, &row, 1);
+        end_item(a, &w, id);
     }
     return 0;
 }
@@ -541,11 +570,11 @@ static int on_own_service(void *arg, struct slice node, struct slice id, const s
 static int on_own_check(void *arg, const struct check_name *n, const struct check_row *row)
 {
     struct agent_read *a = arg;
-    if (!row->meta.is_deleted && row->is_agent) {
-        jw_key_slice(&a->w, n->id);
-        jw_obj(&a->w);
-        show_check(&a->w, &a->s, a->v, n, row);
-        jw_end(&a->w);
+    if (!row->meta.is_deleted && row->is_agent && consul_sees_check(a->g, n, row)) {
+        struct jw w;
+        begin_item(a, &w);
+        show_check(&w, &a->s, a->v, n, row);
+        end_item(a, &w, n->id);
     }
     return 0;
 }
@@ -558,6 +587,7 @@ static int render_services(struct consul_read *g, struct view *v, struct buf *ou
     jw_obj(&a->w);
     int rc = each_instance(a, on_own_service);
     jw_end(&a->w);
+    buf_fini(&a->item);
     return rc;
 }
 
@@ -569,15 +599,17 @@ static int render_checks(struct consul_read *g, struct view *v, struct buf *out)
     jw_obj(&a->w);
     int rc = view_checks(v, slice_of(NULL, 0), on_own_check, a);
     jw_end(&a->w);
+    buf_fini(&a->item);
     return rc;
 }
 
-static void read_agent(struct consul_call *k, consul_render_fn render, int by_name)
+static void read_agent(struct consul_call *k, enum filter_kind kind, consul_render_fn render,
+                       int by_name)
 {
     struct agent_read *a = http_alloc(k->r, sizeof(*a));
     struct list_query q;
     memset(a, 0, sizeof(*a));
-    if (list_query(k, &q) != 0) {
+    if (list_query(k, kind, &q) != 0) {
         return;
     }
     struct consul_read *g = consul_read_new(k);
@@ -585,21 +617,24 @@ static void read_agent(struct consul_call *k, consul_render_fn render, int by_na
         return;
     }
     a->s.datacenter = k->c->datacenter;
+    a->s.is_agent = 1;
     a->name = k->rest;
     a->by_name = by_name;
+    a->g = g;
     g->data = a;
     g->is_plain = 1;
+    g->filter = q.filter;
     consul_read_start(g, render);
 }
 
 void consul_agent_services(struct consul_call *k)
 {
-    read_agent(k, render_services, 0);
+    read_agent(k, FILTER_SERVICE, render_services, 0);
 }
 
 void consul_agent_checks(struct consul_call *k)
 {
-    read_agent(k, render_checks, 0);
+    read_agent(k, FILTER_CHECK, render_checks, 0);
 }
 
 /* 0 and the instance. */
@@ -644,20 +679,31 @@ void consul_agent_service(struct consul_call *k)
         consul_text(k->r, 400, "Missing service ID");
         return;
     }
-    read_agent(k, render_service, 0);
+    read_agent(k, FILTER_NONE, render_service, 0);
 }
 
 /* --- agent/health/service --- */
+
+/* It, or its node. */
+static int is_in_maintenance(struct view *v, const struct instance_row *row)
+{
+    struct check_row check;
+    struct slice service;
+    return !row->is_enabled || (row->node.len != 0 &&
+                                view_check(v, row->node, NODE_MAINTENANCE, &service, &check) == 0);
+}
 
 static void health_entry(struct agent_read *a, const struct instance_name *n,
                          const struct instance_row *row)
 {
     enum check_status worst = show_worst(a->v, row);
+    int is_away = is_in_maintenance(a->v, row);
     a->worst = worst > a->worst ? worst : a->worst;
+    a->is_away |= is_away;
     a->n++;
     jw_obj(&a->w);
     jw_key(&a->w, "AggregatedStatus");
-    jw_str(&a->w, define_status_name(worst));
+    jw_str(&a->w, is_away ? "maintenance" : define_status_name(worst));
     jw_key(&a->w, "Service");
     jw_obj(&a->w);
     show_service(&a->w, &a->s, n, row, 1);
@@ -690,6 +736,7 @@ static int render_service_health(struct consul_read *g, struct view *v, struct b
     struct instance_row row;
     a->v = v;
     a->n = 0;
+    a->is_away = 0;
     a->worst = CHECK_PASSING;
     jw_init(&a->w, out);
     int rc = 0;
@@ -702,7 +749,7 @@ static int render_service_health(struct consul_read *g, struct view *v, struct b
     } else {
         buf_append_str(out, "{\"AggregatedStatus\":\"critical\",\"Service\":null,\"Checks\":null}");
     }
-    const char *reason = define_status_name(a->worst);
+    const char *reason = a->is_away ? "maintenance" : define_status_name(a->worst);
     g->status = a->n == 0 ? 404 : statuses[a->worst];
     http_add_header(g->r, "X-Consul-Reason", a->n == 0 ? "critical" : reason);
     struct slice format;
@@ -720,7 +767,7 @@ void consul_agent_health_name(struct consul_call *k)
         consul_text(k->r, 400, "Missing service Name");
         return;
     }
-    read_agent(k, render_service_health, 1);
+    read_agent(k, FILTER_NONE, render_service_health, 1);
 }
 
 void consul_agent_health_id(struct consul_call *k)
@@ -729,5 +776,5 @@ void consul_agent_health_id(struct consul_call *k)
         consul_text(k->r, 400, "Missing serviceID");
         return;
     }
-    read_agent(k, render_service_health, 0);
+    read_agent(k, FILTER_NONE, render_service_health, 0);
 }

@@ -101,10 +101,15 @@ static int take_duration(struct body *b, const json_t *v, const struct body_fiel
         *out = 0;
         return 0;
     }
-    if (consul_text_duration(text_of(v), &ns) != 0) {
+    struct slice text = text_of(v);
+    int is_negative = text.len > 1 && text.p[0] == '-';
+    if (is_negative) {
+        text = slice_of(text.p + 1, text.len - 1);
+    }
+    if (consul_text_duration(text, &ns) != 0) {
         return fail(b, "time: invalid duration \"%.100s\"", json_string_value(v));
     }
-    *out = (int64_t)ns;
+    *out = is_negative ? -(int64_t)ns : (int64_t)ns;
     return 0;
 }
 
@@ -232,6 +237,16 @@ static int take_objects(struct body *b, json_t *v, const struct body_field *f,
     return 0;
 }
 
+static int take_pointer(struct body *b, json_t *v, const struct body_field *f, void **out)
+{
+    if (!json_is_object(v)) {
+        return bad_type(b, v, f, f->table->type);
+    }
+    *out = b->alloc(b->arg, f->table->size);
+    memset(*out, 0, f->table->size);
+    return take_object(b, v, f->table, *out);
+}
+
 static int take(struct body *b, json_t *v, const struct body_field *f, void *at)
 {
     switch (f->kind) {
@@ -259,6 +274,8 @@ static int take(struct body *b, json_t *v, const struct body_field *f, void *at)
     case BODY_OBJECT:
         return json_is_object(v) ? take_object(b, v, f->table, at)
                                  : bad_type(b, v, f, f->table->type);
+    case BODY_POINTER:
+        return take_pointer(b, v, f, at);
     case BODY_OBJECTS:
         return take_objects(b, v, f, at);
     default:
@@ -311,6 +328,20 @@ static int take_object(struct body *b, json_t *v, const struct body_table *table
         }
     }
     return 0;
+}
+
+int body_read_list(struct body *b, struct slice text, const struct body_table *table, void *out)
+{
+    struct err e = {0};
+    json_t *doc = NULL;
+    b->error[0] = '\0';
+    if (jr_parse(text, &doc, &e) != 0) {
+        return fail(b, "%s", e.text);
+    }
+    b->n_list = json_array_size(doc);
+    int rc = take(b, doc, &table->fields[0], (char *)out + table->fields[0].at);
+    jr_free(doc);
+    return rc;
 }
 
 int body_read(struct body *b, struct slice text, const struct body_table *table, void *out)

@@ -21,6 +21,7 @@ enum body_kind {
     BODY_HEADERS,  /* the same of string -> [string]; a name may come several times */
     BODY_JSON,     /* struct slice: whatever it is, compact */
     BODY_OBJECT,   /* a struct in place */
+    BODY_POINTER,  /* void *: a struct of its own; NULL when it was not given */
     BODY_OBJECTS,  /* struct body_items */
     BODY_SKIPPED,  /* taken and forgotten */
 };
@@ -34,7 +35,7 @@ struct body_field {
     const char *name; /* as Consul writes it */
     enum body_kind kind;
     size_t at;
-    const struct body_table *table; /* BODY_OBJECT, BODY_OBJECTS */
+    const struct body_table *table; /* BODY_OBJECT, BODY_POINTER, BODY_OBJECTS */
 };
 
 struct body_table {
@@ -48,6 +49,7 @@ struct body {
     void *(*alloc)(void *arg, size_t size);
     void *arg;
     int ignores_unknown;
+    size_t n_list;   /* set by body_read_list: the items there are, too many or not */
     char error[256]; /* in Go's words; empty: none */
 };
 
@@ -55,3 +57,5 @@ enum { BODY_ITEMS_MAX = 128 };
 
 /* `out` (table->size bytes) holds the defaults. 0 or BAD_REQUEST with the error. */
 int body_read(struct body *b, struct slice text, const struct body_table *table, void *out);
+/* The document is an array: what the table's first member takes. */
+int body_read_list(struct body *b, struct slice text, const struct body_table *table, void *out);

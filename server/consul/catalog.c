@@ -18,12 +18,12 @@ struct catalog_read {
     struct buf tags;
 };
 
-static struct catalog_read *begin(struct consul_call *k)
+static struct catalog_read *begin(struct consul_call *k, enum filter_kind kind)
 {
     struct catalog_read *c = http_alloc(k->r, sizeof(*c));
     struct list_query q;
     memset(c, 0, sizeof(*c));
-    if (list_query(k, &q) != 0) {
+    if (list_query(k, kind, &q) != 0) {
         return NULL;
     }
     struct consul_read *g = consul_read_new(k);
@@ -35,6 +35,7 @@ static struct catalog_read *begin(struct consul_call *k)
     c->name = k->rest;
     c->g = g;
     g->data = c;
+    g->filter = q.filter;
     return c;
 }
 
@@ -42,7 +43,7 @@ static void render_begin(struct catalog_read *c, struct view *v)
 {
     c->v = v;
     c->g->index = view_compacted(v, SPACE_INSTANCE);
-    list_init(&c->list);
+    list_init(&c->list, c->g, v, &c->q);
 }
 
 static void render_end(struct catalog_read *c, struct buf *out)
@@ -67,7 +68,8 @@ static int on_node(void *arg, struct slice name, const struct node_row *row)
     struct catalog_read *c = arg;
     struct jw w;
     list_raise(c->g, row->meta.mod_rev);
-    if (row->meta.is_deleted || !list_has_meta(&c->q, row)) {
+    if (row->meta.is_deleted || !list_has_meta(&c->q, row) ||
+        !consul_sees(c->g, ACCESS_NODE, name)) {
         return 0;
     }
     list_begin(&c->list, &w, name, slice_of(NULL, 0));
@@ -89,7 +91,7 @@ static int render_nodes(struct consul_read *g, struct view *v, struct buf *out)
 
 void consul_catalog_nodes(struct consul_call *k)
 {
-    struct catalog_read *c = begin(k);
+    struct catalog_read *c = begin(k, FILTER_NODE);
     if (c != NULL) {
         watch_space(c->g, SPACE_NODE);
         consul_read_start(c->g, render_nodes);
@@ -98,13 +100,30 @@ void consul_catalog_nodes(struct consul_call *k)
 
 /* --- services --- */
 
+static int takes_entry(struct catalog_read *c, const struct instance_name *n,
+                       const struct instance_row *row)
+{
+    struct buf text;
+    struct jw w;
+    if (c->g->filter == NULL) {
+        return 1;
+    }
+    buf_init(&text);
+    jw_init(&w, &text);
+    jw_obj(&w);
+    show_entry(&w, &c->s, c->v, n, row);
+    jw_end(&w);
+    int is_taken = list_takes(c->g, buf_slice(&text));
+    buf_fini(&text);
+    return is_taken;
+}
+
 static int add_tags(void *arg, const struct instance_name *n, const struct instance_row *row)
 {
     struct catalog_read *c = arg;
     struct pair_iter it, seen;
     struct slice tag, other;
-    (void)n;
-    if (!list_is_on(&c->q, c->v, row)) {
+    if (!list_is_on(&c->q, c->v, row) || !takes_entry(c, n, row)) {
         return 0;
     }
     c->list.n++; /* there is one */
@@ -129,7 +148,7 @@ static int on_service(void *arg, const struct service_name *n, const struct serv
 {
     struct catalog_read *c = arg;
     list_raise(c->g, row->def_rev);
-    if (row->meta.is_deleted) {
+    if (row->meta.is_deleted || !consul_sees(c->g, ACCESS_SERVICE, n->service)) {
         return 0;
     }
     c->list.n = 0;
@@ -160,7 +179,7 @@ static int render_services(struct consul_read *g, struct view *v, struct buf *ou
 
 void consul_catalog_services(struct consul_call *k)
 {
-    struct catalog_read *c = begin(k);
+    struct catalog_read *c = begin(k, FILTER_SERVICE_NODE);
     struct buf b;
     if (c == NULL) {
         return;
@@ -175,12 +194,19 @@ void consul_catalog_services(struct consul_call *k)
 
 /* --- one service --- */
 
+static int sees(struct catalog_read *c, const struct instance_name *n,
+                const struct instance_row *row)
+{
+    return consul_sees(c->g, ACCESS_SERVICE, n->service) &&
+           consul_sees(c->g, ACCESS_NODE, show_node_name(row));
+}
+
 static int on_instance(void *arg, const struct instance_name *n, const struct instance_row *row)
 {
     struct catalog_read *c = arg;
     struct jw w;
     list_raise(c->g, row->def_rev);
-    if (!list_has_tags(&c->q, row) || !list_is_on(&c->q, c->v, row)) {
+    if (!list_has_tags(&c->q, row) || !list_is_on(&c->q, c->v, row) || !sees(c, n, row)) {
         return 0;
     }
     list_begin(&c->list, &w, show_node_name(row), show_service_id(n, row));
@@ -226,7 +252,7 @@ void consul_catalog_service(struct consul_call *k)
         consul_text(k->r, 400, "Missing service name");
         return;
     }
-    struct catalog_read *c = begin(k);
+    struct catalog_read *c = begin(k, FILTER_SERVICE_NODE);
     if (c != NULL) {
         watch_service(c->g, c->name);
         consul_read_start(c->g, render_service);
@@ -248,15 +274,24 @@ static int on_place(void *arg, struct slice node, struct slice id, const struct 
     struct instance_row row;
     (void)node;
     list_raise(x->c->g, p->meta.mod_rev);
-    if (p->meta.is_deleted || view_instance(x->c->v, &n, &row) != 0) {
+    if (p->meta.is_deleted || view_instance(x->c->v, &n, &row) != 0 ||
+        !consul_sees(x->c->g, ACCESS_SERVICE, n.service)) {
         return 0;
     }
-    if (!x->is_list) {
-        jw_key_slice(x->w, id);
+    struct buf text;
+    struct jw w;
+    buf_init(&text);
+    jw_init(&w, &text);
+    jw_obj(&w);
+    show_service(&w, &x->c->s, &n, &row, 0);
+    jw_end(&w);
+    if (list_takes(x->c->g, buf_slice(&text))) {
+        if (!x->is_list) {
+            jw_key_slice(x->w, id);
+        }
+        jw_json(x->w, buf_slice(&text));
     }
-    jw_obj(x->w);
-    show_service(x->w, &x->c->s, &n, &row, 0);
-    jw_end(x->w);
+    buf_fini(&text);
     return 0;
 }
 
@@ -268,7 +303,7 @@ static int render_node_of(struct consul_read *g, struct view *v, struct buf *out
     struct one_place x = {c, &w, is_list};
     render_begin(c, v);
     jw_init(&w, out);
-    int rc = view_node(v, c->name, &row);
+    int rc = consul_sees(g, ACCESS_NODE, c->name) ? view_node(v, c->name, &row) : MU_E_NOT_FOUND;
     if (rc != 0) {
         jw_null(&w);
         list_raise(g, rc == MU_E_NOT_FOUND ? view_revision(v) : 0);
@@ -309,7 +344,7 @@ static void read_node(struct consul_call *k, consul_render_fn render)
         consul_text(k->r, 400, "Missing node name");
         return;
     }
-    struct catalog_read *c = begin(k);
+    struct catalog_read *c = begin(k, FILTER_SERVICE);
     if (c == NULL) {
         return;
     }
@@ -350,7 +385,7 @@ static int on_health(void *arg, const struct instance_name *n, const struct inst
     struct catalog_read *c = arg;
     struct jw w;
     list_raise(c->g, row->meta.mod_rev);
-    if (!list_has_tags(&c->q, row) || !list_is_on(&c->q, c->v, row) ||
+    if (!list_has_tags(&c->q, row) || !list_is_on(&c->q, c->v, row) || !sees(c, n, row) ||
         (c->q.is_passing && show_worst(c->v, row) != CHECK_PASSING)) {
         return 0;
     }
@@ -395,13 +430,13 @@ static int render_health(struct consul_read *g, struct view *v, struct buf *out)
     return rc;
 }
 
-static void read_service(struct consul_call *k, consul_render_fn render)
+static void read_service(struct consul_call *k, enum filter_kind kind, consul_render_fn render)
 {
     if (k->rest.len == 0) {
         consul_text(k->r, 400, "Missing service name");
         return;
     }
-    struct catalog_read *c = begin(k);
+    struct catalog_read *c = begin(k, kind);
     if (c != NULL) {
         watch_service(c->g, c->name);
         consul_read_start(c->g, render);
@@ -410,7 +445,7 @@ static void read_service(struct consul_call *k, consul_render_fn render)
 
 void consul_health_service(struct consul_call *k)
 {
-    read_service(k, render_health);
+    read_service(k, FILTER_HEALTH, render_health);
 }
 
 /* --- checks --- */
@@ -420,7 +455,7 @@ static int add_check(void *arg, const struct check_name *n, const struct check_r
     struct catalog_read *c = arg;
     struct jw w;
     list_raise(c->g, row->meta.mod_rev);
-    if (row->meta.is_deleted) {
+    if (row->meta.is_deleted || !consul_sees_check(c->g, n, row)) {
         return 0;
     }
     list_begin(&c->list, &w, n->node, n->id);
@@ -453,7 +488,7 @@ static int render_service_checks(struct consul_read *g, struct view *v, struct b
 
 void consul_health_checks(struct consul_call *k)
 {
-    read_service(k, render_service_checks);
+    read_service(k, FILTER_CHECK, render_service_checks);
 }
 
 static int render_node_checks(struct consul_read *g, struct view *v, struct buf *out)
@@ -472,7 +507,7 @@ void consul_health_node(struct consul_call *k)
         consul_text(k->r, 400, "Missing node name");
         return;
     }
-    struct catalog_read *c = begin(k);
+    struct catalog_read *c = begin(k, FILTER_CHECK);
     if (c == NULL) {
         return;
     }
@@ -514,7 +549,7 @@ void consul_health_state(struct consul_call *k)
         consul_text(k->r, 400, "Missing check state");
         return;
     }
-    struct catalog_read *c = begin(k);
+    struct catalog_read *c = begin(k, FILTER_CHECK);
     if (c != NULL) {
         watch_space(c->g, SPACE_CHECK);
         consul_read_start(c->g, render_state);

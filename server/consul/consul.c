@@ -13,56 +13,117 @@
 
 enum { TEXT_MAX = 1024 };
 
+#define NAME(text) text, sizeof(text) - 1
+
 /* A name that ends with a slash takes all paths below it; the longest name wins. */
 static const struct endpoint {
     const char *name;
+    size_t len;
     enum http_method method;
     consul_fn fn;
 } endpoints[] = {
-    {"agent/check/deregister/", HTTP_M_PUT, consul_agent_check_deregister},
-    {"agent/check/fail/", HTTP_M_PUT, consul_agent_check_fail},
-    {"agent/check/pass/", HTTP_M_PUT, consul_agent_check_pass},
-    {"agent/check/register", HTTP_M_PUT, consul_agent_check_register},
-    {"agent/check/update/", HTTP_M_PUT, consul_agent_check_update},
-    {"agent/check/warn/", HTTP_M_PUT, consul_agent_check_warn},
-    {"agent/checks", HTTP_M_GET, consul_agent_checks},
-    {"agent/health/service/id/", HTTP_M_GET, consul_agent_health_id},
-    {"agent/health/service/name/", HTTP_M_GET, consul_agent_health_name},
-    {"agent/maintenance", HTTP_M_PUT, consul_agent_maintenance},
-    {"agent/members", HTTP_M_GET, consul_agent_members},
-    {"agent/self", HTTP_M_GET, consul_agent_self},
-    {"agent/service/", HTTP_M_GET, consul_agent_service},
-    {"agent/service/deregister/", HTTP_M_PUT, consul_agent_deregister},
-    {"agent/service/maintenance/", HTTP_M_PUT, consul_agent_service_maintenance},
-    {"agent/service/register", HTTP_M_PUT, consul_agent_register},
-    {"agent/services", HTTP_M_GET, consul_agent_services},
-    {"agent/version", HTTP_M_GET, consul_agent_version},
-    {"catalog/datacenters", HTTP_M_GET, consul_catalog_datacenters},
-    {"catalog/deregister", HTTP_M_PUT, consul_catalog_deregister},
-    {"catalog/node-services/", HTTP_M_GET, consul_catalog_node_services},
-    {"catalog/node/", HTTP_M_GET, consul_catalog_node},
-    {"catalog/nodes", HTTP_M_GET, consul_catalog_nodes},
-    {"catalog/register", HTTP_M_PUT, consul_catalog_register},
-    {"catalog/service/", HTTP_M_GET, consul_catalog_service},
-    {"catalog/services", HTTP_M_GET, consul_catalog_services},
-    {"coordinate/nodes", HTTP_M_GET, consul_coordinate_nodes},
-    {"health/checks/", HTTP_M_GET, consul_health_checks},
-    {"health/node/", HTTP_M_GET, consul_health_node},
-    {"health/service/", HTTP_M_GET, consul_health_service},
-    {"health/state/", HTTP_M_GET, consul_health_state},
-    {"kv/", HTTP_M_GET, consul_kv_get},
-    {"kv/", HTTP_M_PUT, consul_kv_put},
-    {"kv/", HTTP_M_DELETE, consul_kv_delete},
-    {"operator/raft/configuration", HTTP_M_GET, consul_operator_raft},
-    {"session/create", HTTP_M_PUT, consul_session_create},
-    {"session/destroy/", HTTP_M_PUT, consul_session_destroy},
-    {"session/info/", HTTP_M_GET, consul_session_info},
-    {"session/list", HTTP_M_GET, consul_session_list},
-    {"session/node/", HTTP_M_GET, consul_session_node},
-    {"session/renew/", HTTP_M_PUT, consul_session_renew},
-    {"status/leader", HTTP_M_GET, consul_status_leader},
-    {"status/peers", HTTP_M_GET, consul_status_peers},
-    {"txn", HTTP_M_PUT, consul_txn},
+    {NAME("acl/auth-methods"), HTTP_M_GET, consul_acl_nothing},
+    {NAME("acl/binding-rules"), HTTP_M_GET, consul_acl_nothing},
+    {NAME("acl/bootstrap"), HTTP_M_PUT, consul_acl_bootstrap},
+    {NAME("acl/login"), HTTP_M_POST, consul_acl_login},
+    {NAME("acl/logout"), HTTP_M_POST, consul_acl_login},
+    {NAME("acl/policies"), HTTP_M_GET, consul_acl_policies},
+    {NAME("acl/policy"), HTTP_M_PUT, consul_acl_policy_create},
+    {NAME("acl/policy/"), HTTP_M_GET, consul_acl_policy_get},
+    {NAME("acl/policy/"), HTTP_M_PUT, consul_acl_policy_put},
+    {NAME("acl/policy/"), HTTP_M_DELETE, consul_acl_policy_delete},
+    {NAME("acl/policy/name/"), HTTP_M_GET, consul_acl_policy_by_name},
+    {NAME("acl/replication"), HTTP_M_GET, consul_acl_replication},
+    {NAME("acl/role"), HTTP_M_PUT, consul_acl_role_create},
+    {NAME("acl/role/"), HTTP_M_GET, consul_acl_role_get},
+    {NAME("acl/role/"), HTTP_M_PUT, consul_acl_role_put},
+    {NAME("acl/role/"), HTTP_M_DELETE, consul_acl_role_delete},
+    {NAME("acl/role/name/"), HTTP_M_GET, consul_acl_role_by_name},
+    {NAME("acl/roles"), HTTP_M_GET, consul_acl_roles},
+    {NAME("acl/token"), HTTP_M_PUT, consul_acl_token_create},
+    {NAME("acl/token/"), HTTP_M_GET, consul_acl_token_get},
+    {NAME("acl/token/"), HTTP_M_PUT, consul_acl_token_put},
+    {NAME("acl/token/"), HTTP_M_DELETE, consul_acl_token_delete},
+    {NAME("acl/token/self"), HTTP_M_GET, consul_acl_token_self},
+    {NAME("acl/tokens"), HTTP_M_GET, consul_acl_tokens},
+    {NAME("agent/check/deregister/"), HTTP_M_PUT, consul_agent_check_deregister},
+    {NAME("agent/check/fail/"), HTTP_M_PUT, consul_agent_check_fail},
+    {NAME("agent/check/pass/"), HTTP_M_PUT, consul_agent_check_pass},
+    {NAME("agent/check/register"), HTTP_M_PUT, consul_agent_check_register},
+    {NAME("agent/check/update/"), HTTP_M_PUT, consul_agent_check_update},
+    {NAME("agent/check/warn/"), HTTP_M_PUT, consul_agent_check_warn},
+    {NAME("agent/checks"), HTTP_M_GET, consul_agent_checks},
+    {NAME("agent/connect/"), HTTP_M_GET, consul_no_mesh},
+    {NAME("agent/force-leave/"), HTTP_M_PUT, consul_agent_force_leave},
+    {NAME("agent/health/service/id/"), HTTP_M_GET, consul_agent_health_id},
+    {NAME("agent/health/service/name/"), HTTP_M_GET, consul_agent_health_name},
+    {NAME("agent/host"), HTTP_M_GET, consul_agent_host},
+    {NAME("agent/join/"), HTTP_M_PUT, consul_agent_join},
+    {NAME("agent/leave"), HTTP_M_PUT, consul_agent_leave},
+    {NAME("agent/maintenance"), HTTP_M_PUT, consul_agent_maintenance},
+    {NAME("agent/members"), HTTP_M_GET, consul_agent_members},
+    {NAME("agent/metrics"), HTTP_M_GET, consul_agent_metrics},
+    {NAME("agent/reload"), HTTP_M_PUT, consul_agent_reload},
+    {NAME("agent/self"), HTTP_M_GET, consul_agent_self},
+    {NAME("agent/service/"), HTTP_M_GET, consul_agent_service},
+    {NAME("agent/service/deregister/"), HTTP_M_PUT, consul_agent_deregister},
+    {NAME("agent/service/maintenance/"), HTTP_M_PUT, consul_agent_service_maintenance},
+    {NAME("agent/service/register"), HTTP_M_PUT, consul_agent_register},
+    {NAME("agent/services"), HTTP_M_GET, consul_agent_services},
+    {NAME("agent/token/"), HTTP_M_PUT, consul_agent_token},
+    {NAME("agent/version"), HTTP_M_GET, consul_agent_version},
+    {NAME("catalog/connect/"), HTTP_M_GET, consul_empty},
+    {NAME("catalog/datacenters"), HTTP_M_GET, consul_catalog_datacenters},
+    {NAME("catalog/deregister"), HTTP_M_PUT, consul_catalog_deregister},
+    {NAME("catalog/gateway-services/"), HTTP_M_GET, consul_empty},
+    {NAME("catalog/node-services/"), HTTP_M_GET, consul_catalog_node_services},
+    {NAME("catalog/node/"), HTTP_M_GET, consul_catalog_node},
+    {NAME("catalog/nodes"), HTTP_M_GET, consul_catalog_nodes},
+    {NAME("catalog/register"), HTTP_M_PUT, consul_catalog_register},
+    {NAME("catalog/service/"), HTTP_M_GET, consul_catalog_service},
+    {NAME("catalog/services"), HTTP_M_GET, consul_catalog_services},
+    {NAME("config"), HTTP_M_PUT, consul_config_put},
+    {NAME("config/"), HTTP_M_GET, consul_config_get},
+    {NAME("config/"), HTTP_M_DELETE, consul_config_delete},
+    {NAME("connect/"), HTTP_M_GET, consul_no_mesh},
+    {NAME("coordinate/datacenters"), HTTP_M_GET, consul_coordinate_datacenters},
+    {NAME("coordinate/node/"), HTTP_M_GET, consul_coordinate_node},
+    {NAME("coordinate/nodes"), HTTP_M_GET, consul_coordinate_nodes},
+    {NAME("coordinate/update"), HTTP_M_PUT, consul_coordinate_update},
+    {NAME("discovery-chain/"), HTTP_M_GET, consul_no_mesh},
+    {NAME("event/fire/"), HTTP_M_PUT, consul_event_fire},
+    {NAME("event/list"), HTTP_M_GET, consul_event_list},
+    {NAME("health/checks/"), HTTP_M_GET, consul_health_checks},
+    {NAME("health/connect/"), HTTP_M_GET, consul_empty},
+    {NAME("health/ingress/"), HTTP_M_GET, consul_empty},
+    {NAME("health/node/"), HTTP_M_GET, consul_health_node},
+    {NAME("health/service/"), HTTP_M_GET, consul_health_service},
+    {NAME("health/state/"), HTTP_M_GET, consul_health_state},
+    {NAME("internal/acl/authorize"), HTTP_M_POST, consul_acl_authorize},
+    {NAME("kv/"), HTTP_M_GET, consul_kv_get},
+    {NAME("kv/"), HTTP_M_PUT, consul_kv_put},
+    {NAME("kv/"), HTTP_M_DELETE, consul_kv_delete},
+    {NAME("operator/autopilot/configuration"), HTTP_M_GET, consul_operator_autopilot},
+    {NAME("operator/autopilot/configuration"), HTTP_M_PUT, consul_operator_autopilot_put},
+    {NAME("operator/autopilot/health"), HTTP_M_GET, consul_operator_health},
+    {NAME("operator/keyring"), HTTP_M_GET, consul_operator_keyring},
+    {NAME("operator/raft/configuration"), HTTP_M_GET, consul_operator_raft},
+    {NAME("operator/raft/peer"), HTTP_M_DELETE, consul_operator_peer_delete},
+    {NAME("operator/raft/transfer-leader"), HTTP_M_POST, consul_operator_transfer},
+    {NAME("query"), HTTP_M_GET, consul_query_list},
+    {NAME("query"), HTTP_M_POST, consul_query_create},
+    {NAME("query/"), HTTP_M_GET, consul_query_get},
+    {NAME("query/"), HTTP_M_PUT, consul_query_put},
+    {NAME("query/"), HTTP_M_DELETE, consul_query_delete},
+    {NAME("session/create"), HTTP_M_PUT, consul_session_create},
+    {NAME("session/destroy/"), HTTP_M_PUT, consul_session_destroy},
+    {NAME("session/info/"), HTTP_M_GET, consul_session_info},
+    {NAME("session/list"), HTTP_M_GET, consul_session_list},
+    {NAME("session/node/"), HTTP_M_GET, consul_session_node},
+    {NAME("session/renew/"), HTTP_M_PUT, consul_session_renew},
+    {NAME("status/leader"), HTTP_M_GET, consul_status_leader},
+    {NAME("status/peers"), HTTP_M_GET, consul_status_peers},
+    {NAME("txn"), HTTP_M_PUT, consul_txn},
 };
 
 static const struct {
@@ -126,6 +187,9 @@ void consul_fail(struct http_req *r, int code, const char *text)
     case MU_E_DENIED:
         consul_text(r, 403, "Permission denied");
         break;
+    case MU_E_UNAUTHORIZED:
+        consul_text(r, 403, "ACL not found");
+        break;
     default:
         consul_text(r, 500, "%s", text != NULL && text[0] != '\0' ? text : err_title(code));
     }
@@ -133,33 +197,36 @@ void consul_fail(struct http_req *r, int code, const char *text)
 
 /* --- finding the endpoint --- */
 
-static int covers(const struct endpoint *e, struct slice path)
+static int is_name(const struct endpoint *e, const struct endpoint *other)
 {
-    size_t n = strlen(e->name);
-    int is_below = e->name[n - 1] == '/';
-    return is_below ? slice_has_prefix(path, slice_str(e->name))
-                    : slice_eq(path, slice_str(e->name));
+    return e->len == other->len && memcmp(e->name, other->name, e->len) == 0;
 }
 
-/* The longest name that covers the path; 0 when there is none. */
-static const char *find_name(struct slice path)
+static int covers(const struct endpoint *e, struct slice path)
 {
-    const char *best = NULL;
+    int is_long_enough = e->name[e->len - 1] == '/' ? path.len >= e->len : path.len == e->len;
+    return is_long_enough && e->name[0] == path.p[0] && memcmp(e->name, path.p, e->len) == 0;
+}
+
+/* The one with the longest name that covers the path, whatever its method; NULL when there is none.
+ */
+static const struct endpoint *find_endpoint(struct slice path)
+{
+    const struct endpoint *best = NULL;
     for (size_t i = 0; i < N_ELEMENTS(endpoints); i++) {
-        const char *name = endpoints[i].name;
-        if (covers(&endpoints[i], path) && (best == NULL || strlen(name) > strlen(best))) {
-            best = name;
+        if (covers(&endpoints[i], path) && (best == NULL || endpoints[i].len > best->len)) {
+            best = &endpoints[i];
         }
     }
     return best;
 }
 
-static void answer_other_method(struct http_req *r, const char *name)
+static void answer_other_method(struct http_req *r, const struct endpoint *e)
 {
     char allow[64] = "OPTIONS";
     size_t n = strlen(allow);
     for (size_t i = 0; i < N_ELEMENTS(endpoints); i++) {
-        if (strcmp(endpoints[i].name, name) == 0) {
+        if (is_name(&endpoints[i], e)) {
             n += (size_t)snprintf(allow + n, sizeof(allow) - n, ",%s",
                                   method_name(endpoints[i].method));
         }
@@ -172,6 +239,33 @@ static void answer_other_method(struct http_req *r, const char *name)
     }
 }
 
+/* Something stands below it. */
+static int has_below(struct slice path)
+{
+    for (size_t i = 0; i < N_ELEMENTS(endpoints); i++) {
+        const struct endpoint *e = &endpoints[i];
+        if (path.len > 0 && e->len == path.len + 1 && e->name[path.len] == '/' &&
+            memcmp(e->name, path.p, path.len) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void redirect(struct http_req *r, const struct buf *to)
+{
+    struct slice query = http_query_raw(r);
+    struct buf b;
+    buf_init(&b);
+    buf_append_slice(&b, buf_slice(to));
+    buf_append(&b, "?", query.len != 0 ? 1 : 0);
+    buf_append_slice(&b, query);
+    buf_append_byte(&b, 0);
+    http_add_header(r, "Location", (const char *)b.p);
+    http_respond(r, 301, NULL, slice_of(NULL, 0));
+    buf_fini(&b);
+}
+
 /* As Go's router: a path with empty or dotted segments is told where it should have gone. */
 static int redirects(struct http_req *r, struct slice path)
 {
@@ -179,15 +273,25 @@ static int redirects(struct http_req *r, struct slice path)
     buf_init(&to);
     int is_clean = consul_text_clean(path, &to);
     if (!is_clean) {
-        struct slice query = http_query_raw(r);
-        buf_append(&to, "?", query.len != 0 ? 1 : 0);
-        buf_append_slice(&to, query);
-        buf_append_byte(&to, 0);
-        http_add_header(r, "Location", (const char *)to.p);
-        http_respond(r, 301, NULL, slice_of(NULL, 0));
+        redirect(r, &to);
     }
     buf_fini(&to);
     return !is_clean;
+}
+
+/* Nothing is there; what stands below may be meant. */
+static void answer_nothing(struct http_req *r, struct slice path)
+{
+    struct buf to;
+    if (!has_below(path)) {
+        consul_text(r, 404, "Invalid URL path: not a recognized HTTP API endpoint\n");
+        return;
+    }
+    buf_init(&to);
+    buf_append_slice(&to, http_path(r));
+    buf_append_byte(&to, '/');
+    redirect(r, &to);
+    buf_fini(&to);
 }
 
 static void handle(struct http_req *r, void *arg)
@@ -198,25 +302,26 @@ static void handle(struct http_req *r, void *arg)
         return;
     }
     path = slice_of(path.p + strlen(PREFIX), path.len - strlen(PREFIX));
-    const char *name = find_name(path);
-    if (name == NULL) {
-        consul_text(r, 404, "Invalid URL path: not a recognized HTTP API endpoint\n");
+    const struct endpoint *e = find_endpoint(path);
+    if (e == NULL) {
+        answer_nothing(r, path);
         return;
     }
     struct consul_call k = {.r = r, .c = c};
-    size_t n = strlen(name);
     uint8_t *mem = http_alloc(r, path.len + 1);
-    if (consul_text_decode(slice_of(path.p + n, path.len - n), mem, &k.rest) != 0) {
+    if (consul_text_decode(slice_of(path.p + e->len, path.len - e->len), mem, &k.rest) != 0) {
         consul_text(r, 400, "Bad Request");
         return;
     }
     for (size_t i = 0; i < N_ELEMENTS(endpoints); i++) {
-        if (strcmp(endpoints[i].name, name) == 0 && endpoints[i].method == http_method(r)) {
-            endpoints[i].fn(&k);
+        if (endpoints[i].method == http_method(r) && is_name(&endpoints[i], e)) {
+            if (consul_identify(&k) == 0) {
+                endpoints[i].fn(&k);
+            }
             return;
         }
     }
-    answer_other_method(r, name);
+    answer_other_method(r, e);
 }
 
 static void refuse(struct http_req *r, void *arg, int code, const char *text)
@@ -240,6 +345,7 @@ struct consul *consul_new(const struct consul_options *o)
 {
     struct consul *c = mem_zalloc(sizeof(*c));
     c->core = o->core;
+    c->access = o->access;
     (void)snprintf(c->datacenter, sizeof(c->datacenter), "%s",
                    o->datacenter != NULL ? o->datacenter : "dc1");
     c->mount = (struct http_mount){

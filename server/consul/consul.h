@@ -4,6 +4,7 @@
  * docs/faces/consul.md. */
 #pragma once
 
+#include "server/access/access.h"
 #include "server/core/core.h"
 #include "server/http/http.h"
 
@@ -11,6 +12,7 @@ struct consul;
 
 struct consul_options {
     struct core *core;
+    struct access *access;
     const char *datacenter; /* NULL: "dc1". At most 63 bytes; copied */
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/json_write.h"
 #include "server/consul/consul.h"
+#include "server/consul/endpoints.h"
 #include "server/consul/text.h"
 #include "server/net/worker.h"
 #include "server/watch/hub.h"
@@ -20,8 +21,12 @@ enum {
     CONSUL_WAIT_MAX_MS = 10 * 60 * 1000,
 };
 
+/* What programs take decisions by: the version of the API that is spoken here. */
+#define CONSUL_API_VERSION "1.20.0"
+
 struct consul {
     struct core *core;
+    struct access *access;
     char datacenter[64];
     struct http_mount mount;
 };
@@ -30,7 +35,8 @@ struct consul {
 struct consul_call {
     struct http_req *r;
     struct consul *c;
-    struct slice rest; /* of the path behind the endpoint's prefix, decoded: any bytes */
+    struct slice rest;          /* of the path behind the endpoint's prefix, decoded: any bytes */
+    const struct identity *who; /* while the handler runs */
 };
 
 typedef void (*consul_fn)(struct consul_call *k);
@@ -46,16 +52,47 @@ void consul_bool(struct http_req *r, int v);
 /* An error of the core, in Consul's words. */
 void consul_fail(struct http_req *r, int code, const char *text);
 
+/* --- who asks (permit.c) --- */
+
+/* The secret the request shows: ?token=, X-Consul-Token or Authorization: Bearer. */
+struct slice consul_token(struct http_req *r);
+/* Who asks, into k->who: again, when a handler went on later. 0, or the error of
+ * access_identify. */
+int consul_who(struct consul_call *k);
+/* The same; the error was answered. */
+int consul_identify(struct consul_call *k);
+/* 1 when he may; else that was answered. */
+int consul_may(struct consul_call *k, enum access_kind kind, struct slice name,
+               enum access_right right);
+/* The same for all names that begin so. */
+int consul_may_all(struct consul_call *k, enum access_kind kind, struct slice prefix,
+                   enum access_right right);
+/* Write what the agent has under that id; `what` is "service" or "check". */
+int consul_may_id(struct consul_call *k, const char *what, struct slice id);
+/* Register that service, which may be there under another name. */
+int consul_may_register(struct consul_call *k, struct slice name, struct slice id);
+/* Write what stands in the catalog there; service_id empty: the node. may_be_new: what is not there
+ * is nobody's. */
+int consul_may_place(struct consul_call *k, struct slice node, struct slice service_id,
+                     int may_be_new);
+/* The name of the service that stands there, empty when none does. */
+struct slice consul_service_at(struct consul_call *k, struct slice node, struct slice service_id);
+/* Take that check id of the agent: it may be another's. */
+int consul_may_check(struct consul_call *k, struct slice id);
+int consul_may_session(struct consul_call *k, struct slice id);
+
 /* --- parameters (params.c); 0, or the error was answered --- */
 
 /* ?dc=, ?index= and ?wait=, the consistency: what every read takes. */
 struct consul_params {
     enum consistency level;
+    int is_cached;   /* ?cached: an answer from nearby is as good, and says how old it is */
     uint64_t index;  /* 0: do not wait */
     int64_t wait_ms; /* with the random part */
 };
 int consul_params(struct consul_call *k, struct consul_params *out);
 int consul_dc(struct consul_call *k);
+int consul_dc_is(struct consul_call *k, struct slice name); /* of a body; empty: this one */
 /* 1 when the parameter is there, whatever its value. */
 int consul_flag(struct http_req *r, const char *name);
 /* As Go's strconv.ParseUint: its text, 500. *out stays when the parameter is not there. */
@@ -75,7 +112,11 @@ struct consul_read {
     void *data; /* the endpoint's own, in the request's memory */
     struct key_range *ranges;
     size_t n_ranges;
-    int is_plain; /* no index: the agent's answers */
+    int is_plain;               /* no index: the agent's answers */
+    int is_exact;               /* the index is no order: wait while it is the one asked for */
+    const struct identity *who; /* while render runs */
+    int is_filtered;            /* render left out what the caller may not see */
+    struct filter *filter;      /* ?filter=; NULL: none */
     /* set by render */
     uint64_t index;
     int status;
@@ -89,6 +130,10 @@ struct consul_read {
     struct worker_timer timer;
 };
 
+/* Whether the caller may read that; what he may not is left out. */
+int consul_sees(struct consul_read *g, enum access_kind kind, struct slice name);
+int consul_sees_check(struct consul_read *g, const struct check_name *n,
+                      const struct check_row *row);
 /* NULL: a parameter was wrong, which is answered. */
 struct consul_read *consul_read_new(struct consul_call *k);
 void consul_read_start(struct consul_read *g, consul_render_fn render);
@@ -123,7 +168,10 @@ void consul_write(struct consul_call *k, const struct op *ops, size_t n, int wan
 struct body_table;
 /* 0, or the error was answered. */
 int consul_body(struct http_req *r, const struct body_table *table, void *out);
-struct slice consul_keep(struct http_req *r, struct slice s); /* lives as long as the request */
+/* The same of an array: the table has one member that takes it, BODY_OBJECTS. */
+int consul_body_list(struct http_req *r, const struct body_table *table, void *out);
+/* A copy that lives as long as the request, and a NUL behind it. */
+struct slice consul_keep(struct http_req *r, struct slice s);
 
 /* --- how the cluster is (status.c) --- */
 
@@ -136,55 +184,5 @@ struct consul_status {
 /* done gets &consul_status.a.q. */
 void consul_ask_status(struct consul_call *k, void (*done)(struct core_request *q));
 
-/* --- endpoints, by file --- */
-
-void consul_kv_get(struct consul_call *k);
-void consul_kv_put(struct consul_call *k);
-void consul_kv_delete(struct consul_call *k);
 /* The members of a KV entry, in order, into an open object. */
 void consul_kv_entry(struct jw *w, struct slice key, const struct user_row *row);
-void consul_txn(struct consul_call *k);
-void consul_status_leader(struct consul_call *k);
-void consul_status_peers(struct consul_call *k);
-
-void consul_agent_register(struct consul_call *k);
-void consul_agent_deregister(struct consul_call *k);
-void consul_agent_check_register(struct consul_call *k);
-void consul_agent_check_deregister(struct consul_call *k);
-void consul_agent_check_pass(struct consul_call *k);
-void consul_agent_check_warn(struct consul_call *k);
-void consul_agent_check_fail(struct consul_call *k);
-void consul_agent_check_update(struct consul_call *k);
-void consul_agent_maintenance(struct consul_call *k);
-void consul_agent_service_maintenance(struct consul_call *k);
-void consul_agent_services(struct consul_call *k);
-void consul_agent_checks(struct consul_call *k);
-void consul_agent_service(struct consul_call *k);
-void consul_agent_health_name(struct consul_call *k);
-void consul_agent_health_id(struct consul_call *k);
-
-void consul_catalog_datacenters(struct consul_call *k);
-void consul_catalog_nodes(struct consul_call *k);
-void consul_catalog_services(struct consul_call *k);
-void consul_catalog_service(struct consul_call *k);
-void consul_catalog_node(struct consul_call *k);
-void consul_catalog_node_services(struct consul_call *k);
-void consul_catalog_register(struct consul_call *k);
-void consul_catalog_deregister(struct consul_call *k);
-void consul_health_service(struct consul_call *k);
-void consul_health_checks(struct consul_call *k);
-void consul_health_node(struct consul_call *k);
-void consul_health_state(struct consul_call *k);
-
-void consul_session_create(struct consul_call *k);
-void consul_session_destroy(struct consul_call *k);
-void consul_session_renew(struct consul_call *k);
-void consul_session_info(struct consul_call *k);
-void consul_session_node(struct consul_call *k);
-void consul_session_list(struct consul_call *k);
-
-void consul_agent_self(struct consul_call *k);
-void consul_agent_members(struct consul_call *k);
-void consul_agent_version(struct consul_call *k);
-void consul_operator_raft(struct consul_call *k);
-void consul_coordinate_nodes(struct consul_call *k);

@@ -4,6 +4,7 @@
 #include "server/consul/define.h"
 
 #include <ctype.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 
 #include "base/err.h"
 #include "base/json_write.h"
-#include "server/core/probe.h"
+#include "server/core/fetch.h"
 
 enum {
     NS_PER_MS = 1000000,
@@ -54,7 +55,7 @@ static const struct body_field check_fields[] = {
     {"GRPC", BODY_STR, AT(define_check, grpc), NULL},
     {"GRPCUseTLS", BODY_BOOL, AT(define_check, grpc_tls), NULL},
     {"H2PING", BODY_STR, AT(define_check, h2ping), NULL},
-    {"H2PingUseTLS", BODY_BOOL, AT(define_check, h2ping_tls), NULL},
+    {"H2PingUseTLS", BODY_JSON, AT(define_check, h2ping_tls), NULL},
     {"Args", BODY_JSON, AT(define_check, args), NULL},
     {"ScriptArgs", BODY_JSON, AT(define_check, args), NULL},
     {"Script", BODY_STR, AT(define_check, args), NULL},
@@ -71,7 +72,7 @@ static const struct body_field check_fields[] = {
     {"Definition", BODY_JSON, AT(define_check, definition), NULL},
     {"ExposedPort", BODY_SKIPPED, 0, NULL},
     {"CreateIndex", BODY_SKIPPED, 0, NULL},
-    {"ModifyIndex", BODY_SKIPPED, 0, NULL},
+    {"ModifyIndex", BODY_U64, AT(define_check, index), NULL},
     {"PeerName", BODY_SKIPPED, 0, NULL},
     {"Namespace", BODY_SKIPPED, 0, NULL},
     {"Partition", BODY_SKIPPED, 0, NULL},
@@ -112,7 +113,7 @@ static const struct body_field service_fields[] = {
     {"PeerName", BODY_SKIPPED, 0, NULL},
     {"Datacenter", BODY_SKIPPED, 0, NULL},
     {"CreateIndex", BODY_SKIPPED, 0, NULL},
-    {"ModifyIndex", BODY_SKIPPED, 0, NULL},
+    {"ModifyIndex", BODY_U64, AT(define_service, index), NULL},
     {"ContentHash", BODY_SKIPPED, 0, NULL},
 };
 
@@ -223,6 +224,9 @@ static int check_times(const struct define_check *d, enum check_kind kind, struc
                      "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or "
                      "OSService checks");
     }
+    if (d->ttl < 0) {
+        return fault(f, 400, "Invalid check: TTL must be > 0 for TTL checks");
+    }
     if (kind == CHECK_KIND_NONE && d->interval > 0) {
         return fault(f, 400, "Invalid check: TTL must be > 0 for TTL checks");
     }
@@ -266,20 +270,27 @@ static int check_headers(const struct define_check *d, struct define_fault *f)
 static int check_target(const struct define_check *d, const struct kind *k, struct define_fault *f)
 {
     struct probe_target t;
+    struct fetch_request q = {.kind = k->kind == CHECK_KIND_GRPC     ? FETCH_GRPC
+                                      : k->kind == CHECK_KIND_H2PING ? FETCH_H2PING
+                                                                     : FETCH_HTTP,
+                              .target = k->target};
     struct err e = {0};
-    if (k->kind == CHECK_KIND_UDP || k->kind == CHECK_KIND_GRPC || k->kind == CHECK_KIND_H2PING ||
-        k->kind == CHECK_KIND_ALIAS || d->tcp_tls) {
-        return fault(f, 400, "Invalid check: %s checks are not supported; use HTTP, TCP or TTL",
-                     d->tcp_tls ? "TLS" : k->name);
+    int rc = 0;
+    if (d->tcp_tls) {
+        return fault(f, 400,
+                     "Invalid check: TCP checks with TLS are not supported; use an HTTPS check, or "
+                     "TCP without TLS");
     }
-    if (k->kind != CHECK_KIND_HTTP && k->kind != CHECK_KIND_TCP) {
-        return 0;
+    if (k->kind == CHECK_KIND_TCP || k->kind == CHECK_KIND_UDP) {
+        rc = probe_target_parse(CHECK_TCP, k->target, &t, &e);
+    } else if (k->kind == CHECK_KIND_HTTP || k->kind == CHECK_KIND_GRPC ||
+               k->kind == CHECK_KIND_H2PING) {
+        rc = fetch_check(&q, &e);
     }
-    if (probe_target_parse(k->kind == CHECK_KIND_HTTP ? CHECK_HTTP : CHECK_TCP, k->target, &t,
-                           &e) != 0) {
-        return fault(f, 400, "Invalid check: %.200s", e.text);
+    if (rc == 0 && (d->server_name.len > 255 || !is_plain(d->server_name))) {
+        rc = err_set(&e, MU_E_BAD_REQUEST, "TLSServerName is no name of a host");
     }
-    return check_headers(d, f);
+    return rc != 0 ? fault(f, 400, "Invalid check: %.200s", e.text) : check_headers(d, f);
 }
 
 static uint32_t small(int64_t n)
@@ -302,7 +313,8 @@ static void fill_run(const struct define_check *d, const struct kind *k, struct 
         .failures_to_warn = small(d->failures_to_warn),
         .failures_to_fail = small(d->failures_to_fail),
         .output_max = small(d->output_max),
-        .use_tls = d->grpc_tls || d->tcp_tls || d->h2ping_tls,
+        .use_tls =
+            k->kind == CHECK_KIND_GRPC ? d->grpc_tls : !slice_eq(d->h2ping_tls, SLICE_LIT("false")),
         .skip_verify = d->skip_verify,
         .no_redirects = d->no_redirects,
     };
@@ -310,6 +322,23 @@ static void fill_run(const struct define_check *d, const struct kind *k, struct 
         out->interval_ms = interval < INTERVAL_MIN_MS ? INTERVAL_MIN_MS : interval;
         out->timeout_ms = timeout > 0 ? timeout : TIMEOUT_MS;
     }
+}
+
+/* Of the catalog, whose checks somebody else runs: what its definition says. */
+static const char *type_of_definition(struct slice text)
+{
+    static const struct {
+        const char *member, *type;
+    } types[] = {{"HTTP", "http"}, {"TCP", "tcp"}, {"UDP", "udp"}, {"GRPC", "grpc"}};
+    json_t *doc = json_loadb((const char *)text.p, text.len, 0, NULL);
+    const char *type = "";
+    for (size_t i = 0; i < N_ELEMENTS(types) && type[0] == '\0'; i++) {
+        if (json_string_length(json_object_get(doc, types[i].member)) > 0) {
+            type = types[i].type;
+        }
+    }
+    json_decref(doc);
+    return type;
 }
 
 int define_check_row(const struct define_check *d, struct check_row *out, struct define_fault *f)
@@ -330,6 +359,9 @@ int define_check_row(const struct define_check *d, struct check_row *out, struct
     out->output =
         slice_of(d->output.p, d->output.len < CHECK_OUTPUT_MAX ? d->output.len : CHECK_OUTPUT_MAX);
     out->type_name = d->type.len != 0 ? d->type : slice_str(k.name);
+    if (out->type_name.len == 0 && d->definition.len != 0) {
+        out->type_name = slice_str(type_of_definition(d->definition));
+    }
     out->definition = d->definition;
     out->ttl_ms = k.kind == CHECK_KIND_TTL ? ms_of(d->ttl) : 0;
     out->ttl_ms = out->ttl_ms > TTL_MAX_MS ? TTL_MAX_MS : out->ttl_ms;

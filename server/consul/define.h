@@ -14,8 +14,10 @@ struct define_check {
     struct slice headers;
     int64_t interval, timeout, ttl, remove_after; /* ns */
     int64_t passes, failures_to_warn, failures_to_fail, output_max;
-    int skip_verify, no_redirects, grpc_tls, tcp_tls, h2ping_no_tls, h2ping_tls;
+    int skip_verify, no_redirects, grpc_tls, tcp_tls;
+    struct slice h2ping_tls; /* JSON: true unless it is false */
     struct slice definition; /* of the catalog: JSON */
+    uint64_t index;          /* ModifyIndex */
 };
 
 struct define_weights {
@@ -30,6 +32,7 @@ struct define_service {
     struct define_check check;
     int has_check;
     struct body_items checks; /* struct define_check */
+    uint64_t index;           /* ModifyIndex */
 };
 
 extern const struct body_table define_check_table;   /* /agent/check/register */

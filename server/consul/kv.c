@@ -4,6 +4,7 @@
  * Indexes are finer than Consul's. The index of a key that is not there is that of its deletion, of
  * an empty prefix that of the last deletion below it; what is forgotten of deletions is the least
  * it can be. So a creation always gives a larger one, and a write elsewhere wakes nobody. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -20,6 +21,7 @@ struct kv_get {
     struct buf last; /* of the keys that were folded */
     uint64_t index;
     size_t n;
+    struct consul_read *g;
 };
 
 /* --- rendering --- */
@@ -67,6 +69,14 @@ static void put_name(struct kv_get *q, struct slice key)
     jw_slice(&q->w, key);
 }
 
+static int sees(struct kv_get *q, struct slice key)
+{
+    int needs_list = q->is_keys && access_has_key_list(q->g->c->access);
+    int may = access_allows(q->g->who, ACCESS_KEY, key, needs_list ? ACCESS_LIST : ACCESS_READ);
+    q->g->is_filtered |= !may;
+    return may;
+}
+
 static int on_key(void *arg, struct slice key, const struct user_row *row)
 {
     struct kv_get *q = arg;
@@ -74,7 +84,7 @@ static int on_key(void *arg, struct slice key, const struct user_row *row)
         return 1;
     }
     q->index = row->meta.mod_rev > q->index ? row->meta.mod_rev : q->index;
-    if (row->meta.is_deleted) {
+    if (row->meta.is_deleted || !sees(q, key)) {
         return !q->is_tree;
     }
     if (q->is_keys) {
@@ -96,6 +106,7 @@ static int render(struct consul_read *g, struct view *v, struct buf *out)
 {
     struct kv_get *q = g->data;
     q->n = 0;
+    q->g = g;
     q->index = view_compacted(v, SPACE_USER);
     buf_init(&q->last);
     jw_init(&q->w, out);
@@ -117,6 +128,15 @@ static int render(struct consul_read *g, struct view *v, struct buf *out)
     return rc < 0 ? rc : 0;
 }
 
+/* One key is denied; of many, those are told that the caller may see. */
+static int may_read(struct consul_call *k, const struct kv_get *q)
+{
+    if (!q->is_tree) {
+        return consul_may(k, ACCESS_KEY, q->key, ACCESS_READ);
+    }
+    return !access_has_key_list(k->c->access) || consul_may(k, ACCESS_KEY, q->key, ACCESS_LIST);
+}
+
 void consul_kv_get(struct consul_call *k)
 {
     struct kv_get *q = http_alloc(k->r, sizeof(*q));
@@ -131,6 +151,9 @@ void consul_kv_get(struct consul_call *k)
     }
     if (q->key.len == 0 && !q->is_tree) {
         consul_text(k->r, 400, "Missing key name");
+        return;
+    }
+    if (!may_read(k, q)) {
         return;
     }
     struct consul_read *g = consul_read_new(k);
@@ -167,6 +190,33 @@ static void written(struct consul_write *w)
     }
 }
 
+enum { PARAMS_MAX = 16 };
+
+static int by_bytes(const void *a, const void *b)
+{
+    return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+/* As Go's url.Values.Encode: sorted, each with a =. */
+static void write_sorted(struct slice query, struct buf *out)
+{
+    struct slice all[PARAMS_MAX];
+    size_t n = 0;
+    while (query.len > 0 && n < PARAMS_MAX) {
+        const uint8_t *end = memchr(query.p, '&', query.len);
+        size_t len = end != NULL ? (size_t)(end - query.p) : query.len;
+        all[n++] = slice_of(query.p, len);
+        query = slice_of(query.p + len, query.len - len);
+        query = slice_of(query.p + (query.len > 0), query.len - (query.len > 0));
+    }
+    qsort(all, n, sizeof(all[0]), by_bytes);
+    for (size_t i = 0; i < n; i++) {
+        buf_append(out, "&", i > 0);
+        buf_append_slice(out, all[i]);
+        buf_append(out, "=", all[i].len == 0 || memchr(all[i].p, '=', all[i].len) == NULL);
+    }
+}
+
 /* At most one of these; the text ends as Consul's does. */
 static int conflict(struct consul_call *k, const char *const *names, size_t n)
 {
@@ -177,8 +227,11 @@ static int conflict(struct consul_call *k, const char *const *names, size_t n)
     if (given < 2) {
         return 0;
     }
-    struct slice query = http_query_raw(k->r);
-    consul_text(k->r, 400, "Conflicting flags: %.*s\n", SLICE_FMT(query));
+    struct buf b;
+    buf_init(&b);
+    write_sorted(http_query_raw(k->r), &b);
+    consul_text(k->r, 400, "Conflicting flags: %.*s\n", (int)b.len, (const char *)b.p);
+    buf_fini(&b);
     return -1;
 }
 
@@ -227,7 +280,7 @@ void consul_kv_put(struct consul_call *k)
     if (consul_dc(k) != 0 || check_key(k, 0) != 0 ||
         conflict(k, exclusive, N_ELEMENTS(exclusive)) != 0 ||
         consul_u64(k->r, "flags", &o.u.key.flags) != 0 || consul_u64(k->r, "cas", &cas) != 0 ||
-        take_session(k, &o) != 0) {
+        take_session(k, &o) != 0 || !consul_may(k, ACCESS_KEY, k->rest, ACCESS_WRITE)) {
         return;
     }
     if (consul_flag(k->r, "cas")) {
@@ -247,6 +300,10 @@ void consul_kv_delete(struct consul_call *k)
     if (consul_dc(k) != 0 || check_key(k, is_tree) != 0 ||
         conflict(k, exclusive, N_ELEMENTS(exclusive)) != 0 ||
         consul_u64(k->r, "cas", &o.expect) != 0) {
+        return;
+    }
+    if (is_tree ? !consul_may_all(k, ACCESS_KEY, k->rest, ACCESS_WRITE)
+                : !consul_may(k, ACCESS_KEY, k->rest, ACCESS_WRITE)) {
         return;
     }
     if (is_tree) {

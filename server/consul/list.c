@@ -16,7 +16,28 @@ struct service_name list_service(struct slice name)
 
 /* --- which --- */
 
-int list_query(struct consul_call *k, struct list_query *out)
+static void *alloc(void *arg, size_t size)
+{
+    return http_alloc(arg, size);
+}
+
+static int read_filter(struct consul_call *k, enum filter_kind kind, struct filter **out)
+{
+    struct regex_memory m = {alloc, k->r};
+    struct err e = {0};
+    struct slice s;
+    if (kind == FILTER_NONE || !http_query(k->r, "filter", &s) || s.len == 0) {
+        return 0;
+    }
+    *out = filter_read(&m, kind, s, &e);
+    if (*out == NULL) {
+        consul_text(k->r, 500, "%s", e.text);
+        return -1;
+    }
+    return 0;
+}
+
+int list_query(struct consul_call *k, enum filter_kind kind, struct list_query *out)
 {
     struct slice s;
     *out = (struct list_query){0};
@@ -27,9 +48,10 @@ int list_query(struct consul_call *k, struct list_query *out)
                     LIST_META_MAX);
         return -1;
     }
-    if (consul_flag(k->r, "filter")) {
-        consul_text(k->r, 500,
-                    "Failed to create boolean expression evaluator: filters are not supported");
+    if (http_query(k->r, "near", &out->near) && slice_eq(out->near, SLICE_LIT("_agent"))) {
+        out->near = slice_str(core_node_name(k->c->core));
+    }
+    if (read_filter(k, kind, &out->filter) != 0) {
         return -1;
     }
     if (http_query(k->r, "passing", &s)) {
@@ -106,9 +128,15 @@ int list_is_on(const struct list_query *q, struct view *v, const struct instance
 
 /* --- in order --- */
 
-void list_init(struct list *l)
+int list_takes(struct consul_read *g, struct slice json)
 {
-    *l = (struct list){0};
+    return g->filter == NULL || filter_takes(g->filter, json);
+}
+
+void list_init(struct list *l, struct consul_read *g, struct view *v, const struct list_query *q)
+{
+    *l = (struct list){.g = g, .v = v};
+    near_find(v, q->near, &l->from);
 }
 
 void list_fini(struct list *l)
@@ -130,6 +158,11 @@ void list_begin(struct list *l, struct jw *w, struct slice node, struct slice id
     buf_append_byte(&l->keys, 0);
     buf_append_slice(&l->keys, id);
     i->key_len = l->keys.len - i->key_at;
+    if (l->from.is_known) {
+        struct near_place at;
+        near_find(l->v, node, &at);
+        i->distance = near_distance(&l->from, &at);
+    }
     jw_init(w, &l->text);
 }
 
@@ -137,12 +170,20 @@ void list_end(struct list *l)
 {
     struct list_item *i = &l->items[l->n - 1];
     i->len = l->text.len - i->at;
+    if (!list_takes(l->g, slice_of(l->text.p + i->at, i->len))) {
+        l->text.len = i->at;
+        l->keys.len = i->key_at;
+        l->n--;
+    }
 }
 
 static int by_key(const void *a, const void *b, void *arg)
 {
     const struct list_item *x = a, *y = b;
     const struct list *l = arg;
+    if (x->distance != y->distance) {
+        return x->distance < y->distance ? -1 : 1;
+    }
     return slice_cmp(slice_of(l->keys.p + x->key_at, x->key_len),
                      slice_of(l->keys.p + y->key_at, y->key_len));
 }

@@ -9,14 +9,19 @@ int consul_flag(struct http_req *r, const char *name)
     return http_query(r, name, &s);
 }
 
-int consul_dc(struct consul_call *k)
+int consul_dc_is(struct consul_call *k, struct slice name)
 {
-    struct slice s;
-    if (http_query(k->r, "dc", &s) && s.len != 0 && !slice_eq(s, slice_str(k->c->datacenter))) {
+    if (name.len != 0 && !slice_eq(name, slice_str(k->c->datacenter))) {
         consul_text(k->r, 500, "No path to datacenter");
         return -1;
     }
     return 0;
+}
+
+int consul_dc(struct consul_call *k)
+{
+    struct slice s;
+    return http_query(k->r, "dc", &s) ? consul_dc_is(k, s) : 0;
 }
 
 int consul_u64(struct http_req *r, const char *name, uint64_t *out)
@@ -84,5 +89,10 @@ static int wait_of(struct consul_call *k, struct consul_params *out)
 
 int consul_params(struct consul_call *k, struct consul_params *out)
 {
-    return consul_dc(k) != 0 || level(k, &out->level) != 0 || wait_of(k, out) != 0 ? -1 : 0;
+    if (consul_dc(k) != 0 || level(k, &out->level) != 0 || wait_of(k, out) != 0) {
+        return -1;
+    }
+    out->is_cached = consul_flag(k->r, "cached") && out->level == READ_LEADER;
+    out->level = out->is_cached ? READ_STALE : out->level; /* the nearest cache is the store */
+    return 0;
 }

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "server/consul/consul_impl.h"
+#include "server/consul/filter.h"
 
 enum { HOLD_STEP_MS = 100 };
 
@@ -38,11 +39,21 @@ struct consul_read *consul_read_new(struct consul_call *k)
 static void headers(struct consul_read *g, uint64_t index)
 {
     struct core_glance look;
+    if (g->is_filtered) {
+        http_add_header(g->r, "X-Consul-Results-Filtered-By-Acls", "true");
+    }
     if (g->is_plain) {
         return;
     }
+    http_add_header(
+        g->r, "X-Consul-Default-Acl-Policy",
+        access_is_enabled(g->c->access) && access_is_default_deny(g->c->access) ? "deny" : "allow");
     core_glance(g->c->core, &look);
     int64_t age = g->p.level != READ_STALE || look.is_leader ? 0 : look.leader_age_ms;
+    if (g->p.is_cached) {
+        http_add_header(g->r, "X-Cache", "HIT");
+        http_add_header_u64(g->r, "Age", age > 0 ? (uint64_t)age / 1000 : 0);
+    }
     http_add_header_u64(g->r, "X-Consul-Index", index != 0 ? index : 1);
     http_add_header(g->r, "X-Consul-Knownleader", look.has_leader ? "true" : "false");
     http_add_header_u64(g->r, "X-Consul-Lastcontact", age > 0 ? (uint64_t)age : 0);
@@ -114,8 +125,22 @@ static void step(struct consul_read *g, int may_park)
     mu_rev rev = view_revision(v);
     g->status = 200;
     g->content_type = NULL;
-    int rc = g->render(g, v, out);
+    g->is_filtered = 0;
+    int rc = access_identify(g->c->access, worker_number(http_worker(g->r)), v, consul_token(g->r),
+                             &g->who);
+    if (g->filter != NULL) {
+        filter_begin(g->filter);
+    }
+    rc = rc != 0 ? rc : g->render(g, v, out);
     view_close(v);
+    if (rc == 0 && g->filter != NULL && filter_is_spent(g->filter)) {
+        headers(g, 1);
+        consul_text(g->r, 500,
+                    "The filter costs too much: its regular expressions took more than "
+                    "%d steps",
+                    FILTER_STEPS_MAX);
+        return;
+    }
     if (rc != 0) {
         headers(g, 1);
         consul_fail(g->r, rc, err_title(rc));
@@ -123,8 +148,9 @@ static void step(struct consul_read *g, int may_park)
     }
     int64_t left = g->deadline_at - clock_mono_ms();
     core_glance(g->c->core, &look);
-    if (may_park && g->p.index > 0 && g->index <= g->p.index && left > 0 && g->n_ranges > 0 &&
-        !look.is_draining && !http_is_gone(g->r)) {
+    int is_old = g->is_exact ? g->index == g->p.index : g->index <= g->p.index;
+    if (may_park && g->p.index > 0 && is_old && left > 0 && g->n_ranges > 0 && !look.is_draining &&
+        !http_is_gone(g->r)) {
         park(g, rev, left);
         return;
     }
@@ -163,6 +189,13 @@ static void gate(struct consul_read *g)
     g->gate.q.done = gate_done;
     g->gate.q.reply = worker_mailbox(http_worker(g->r));
     core_read_gate(g->c->core, &g->gate, g->p.level, left > 1 ? left : 1);
+}
+
+int consul_sees(struct consul_read *g, enum access_kind kind, struct slice name)
+{
+    int may = access_allows(g->who, kind, name, ACCESS_READ);
+    g->is_filtered |= !may;
+    return may;
 }
 
 void consul_read_start(struct consul_read *g, consul_render_fn render)

@@ -7,10 +7,10 @@
 #include "server/consul/define.h"
 #include "server/consul/list.h"
 
-enum { OPS_MAX = 3 + BODY_ITEMS_MAX, UUID_SIZE = 36 };
+enum { OPS_OWN = 3, UUID_SIZE = 36 }; /* operations besides those of `Checks` */
 
 struct registered {
-    struct slice node, address, id, tagged, meta, service_id, check_id;
+    struct slice node, address, id, tagged, meta, service_id, check_id, datacenter;
     struct define_service service;
     struct define_check check;
     struct body_items checks;
@@ -29,7 +29,7 @@ static const struct body_field fields[] = {
     {"SkipNodeUpdate", BODY_BOOL, offsetof(struct registered, keeps_node), NULL},
     {"ServiceID", BODY_STR, offsetof(struct registered, service_id), NULL},
     {"CheckID", BODY_STR, offsetof(struct registered, check_id), NULL},
-    {"Datacenter", BODY_SKIPPED, 0, NULL},
+    {"Datacenter", BODY_STR, offsetof(struct registered, datacenter), NULL},
     {"WriteRequest", BODY_SKIPPED, 0, NULL},
     {"Namespace", BODY_SKIPPED, 0, NULL},
     {"Partition", BODY_SKIPPED, 0, NULL},
@@ -73,7 +73,7 @@ static int refuse(struct consul_call *k, const struct registered *d)
 }
 
 struct plan {
-    struct op ops[OPS_MAX];
+    struct op *ops; /* room for all `Checks`, and OPS_OWN */
     size_t n;
     struct slice node;
 };
@@ -170,18 +170,62 @@ static void registered(struct consul_write *w)
     }
 }
 
+/* Whether the service stands in the same registration, where it was asked for. */
+static int names_service(const struct plan *p, struct slice id)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->ops[i].type == OP_SERVICE_SET && slice_eq(p->ops[i].u.service.row.service_id, id)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A node that is there already stays as it is, so nobody needs to be asked. */
+static int stays(struct consul_call *k, const struct op *o)
+{
+    struct node_row row;
+    struct view *v = view_open(core_store(k->c->core));
+    int is_there = o->type == OP_NODE_ENSURE && view_node(v, o->u.node.name, &row) == 0;
+    view_close(v);
+    return is_there;
+}
+
+/* The node, each service by its name, each check by its service or node. */
+static int may(struct consul_call *k, const struct plan *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct op *o = &p->ops[i];
+        int is_allowed = 1;
+        if (o->type == OP_NODE_SET || o->type == OP_NODE_ENSURE) {
+            is_allowed = stays(k, o) || consul_may(k, ACCESS_NODE, o->u.node.name, ACCESS_WRITE);
+        } else if (o->type == OP_SERVICE_SET) {
+            is_allowed = consul_may(k, ACCESS_SERVICE, o->u.service.name.service, ACCESS_WRITE) &&
+                         consul_may_place(k, p->node, o->u.service.row.service_id, 1);
+        } else if (o->type == OP_CHECK_SET && !names_service(p, o->u.check.name.service_id)) {
+            is_allowed = consul_may_place(k, p->node, o->u.check.name.service_id, 0);
+        }
+        if (!is_allowed) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 void consul_catalog_register(struct consul_call *k)
 {
     struct registered *d = http_alloc(k->r, sizeof(*d));
     struct plan *p = http_alloc(k->r, sizeof(*p));
     memset(d, 0, sizeof(*d));
     *p = (struct plan){0};
-    if (consul_dc(k) != 0 || consul_body(k->r, &table, d) != 0 || refuse(k, d) != 0) {
+    if (consul_dc(k) != 0 || consul_body(k->r, &table, d) != 0 ||
+        consul_dc_is(k, d->datacenter) != 0 || refuse(k, d) != 0) {
         return;
     }
     p->node = d->node;
+    p->ops = http_alloc(k->r, (OPS_OWN + d->checks.n) * sizeof(*p->ops));
     struct op *o = &p->ops[p->n++];
-    *o = (struct op){.type = d->keeps_node ? OP_NODE_GET : OP_NODE_SET};
+    *o = (struct op){.type = d->keeps_node ? OP_NODE_ENSURE : OP_NODE_SET};
     o->u.node.name = d->node;
     o->u.node.row = (struct node_row){
         .id = d->id, .address = d->address, .tagged = d->tagged, .metadata = d->meta};
@@ -195,7 +239,9 @@ void consul_catalog_register(struct consul_call *k)
             return;
         }
     }
-    consul_write(k, p->ops, p->n, 0, registered, p);
+    if (may(k, p)) {
+        consul_write(k, p->ops, p->n, 0, registered, p);
+    }
 }
 
 static void gone(struct consul_write *w)
@@ -212,7 +258,8 @@ void consul_catalog_deregister(struct consul_call *k)
     struct registered *d = http_alloc(k->r, sizeof(*d));
     struct op o = {.type = OP_NODE_DELETE};
     memset(d, 0, sizeof(*d));
-    if (consul_dc(k) != 0 || consul_body(k->r, &table, d) != 0) {
+    if (consul_dc(k) != 0 || consul_body(k->r, &table, d) != 0 ||
+        consul_dc_is(k, d->datacenter) != 0) {
         return;
     }
     if (d->node.len == 0) {
@@ -222,6 +269,9 @@ void consul_catalog_deregister(struct consul_call *k)
     if (refuse_name(k->r, d->node, KEY_NAME_MAX / 2, "Node") != 0 ||
         refuse_name(k->r, d->service_id, KEY_NAME_MAX / 2, "ServiceID") != 0 ||
         refuse_name(k->r, d->check_id, KEY_NAME_MAX, "CheckID") != 0) {
+        return;
+    }
+    if (!consul_may_place(k, d->node, d->service_id, 0)) {
         return;
     }
     if (d->service_id.len != 0) {

@@ -9,7 +9,6 @@
 #include "server/consul/list.h"
 
 /* The version whose HTTP API this face has. */
-#define API_VERSION "1.20.0"
 
 static void text(struct jw *w, const char *name, const char *value)
 {
@@ -60,7 +59,7 @@ static void member(struct jw *w, const struct consul *c, const struct replica_me
     number(w, "Port", (uint64_t)port);
     jw_key(w, "Tags");
     jw_obj(w);
-    text(w, "build", API_VERSION ":muster");
+    text(w, "build", CONSUL_API_VERSION ":muster");
     text(w, "dc", c->datacenter);
     text(w, "port", text_port);
     text(w, "raft_vsn", "3");
@@ -96,7 +95,7 @@ static void stats(struct jw *w, const struct consul_status *s)
     jw_obj(w);
     jw_key(w, "consul");
     jw_obj(w);
-    text(w, "acl", "disabled");
+    text(w, "acl", access_is_enabled(s->c->access) ? "enabled" : "disabled");
     text(w, "known_datacenters", "1");
     text(w, "leader", s->status.role == REPLICA_LEADER ? "true" : "false");
     text(w, "leader_addr", leader);
@@ -132,7 +131,7 @@ static void config(struct jw *w, const struct consul_status *s)
     text(w, "NodeID", "");
     text(w, "Revision", "muster");
     flag(w, "Server", 1);
-    text(w, "Version", API_VERSION);
+    text(w, "Version", CONSUL_API_VERSION);
     jw_end(w);
 }
 
@@ -142,7 +141,7 @@ static void debug_config(struct jw *w, const struct consul_status *s)
     text(w, "Datacenter", s->c->datacenter);
     text(w, "NodeName", core_node_name(s->c->core));
     flag(w, "ServerMode", 1);
-    flag(w, "ACLsEnabled", 0);
+    flag(w, "ACLsEnabled", access_is_enabled(s->c->access));
     flag(w, "ConnectEnabled", 0);
     number(w, "GRPCPort", 0);
     number(w, "GRPCTLSPort", 0);
@@ -185,7 +184,9 @@ static void self_done(struct core_request *q)
 
 void consul_agent_self(struct consul_call *k)
 {
-    consul_ask_status(k, self_done);
+    if (consul_may(k, ACCESS_AGENT, slice_str(core_node_name(k->c->core)), ACCESS_READ)) {
+        consul_ask_status(k, self_done);
+    }
 }
 
 static void members_done(struct core_request *q)
@@ -198,8 +199,13 @@ static void members_done(struct core_request *q)
     }
     jw_init(&w, http_scratch(s->r));
     jw_arr(&w);
-    for (size_t i = 0; i < s->status.n_members; i++) {
-        member(&w, s->c, &s->status.members[i]);
+    struct consul_call k = {.r = s->r, .c = s->c};
+    int rc = consul_who(&k);
+    for (size_t i = 0; rc == 0 && i < s->status.n_members; i++) {
+        if (access_allows(k.who, ACCESS_NODE, slice_str(s->status.members[i].m.name),
+                          ACCESS_READ)) {
+            member(&w, s->c, &s->status.members[i]);
+        }
     }
     jw_end(&w);
     consul_json(s->r, 200, buf_slice(w.out));
@@ -214,7 +220,7 @@ void consul_agent_version(struct consul_call *k)
 {
     consul_json(k->r, 200,
                 SLICE_LIT("{\"SHA\":\"\",\"BuildDate\":\"1970-01-01T00:00:00Z\",\"HumanVersion\":"
-                          "\"" API_VERSION "\",\"FIPS\":\"\"}"));
+                          "\"" CONSUL_API_VERSION "\",\"FIPS\":\"\"}"));
 }
 
 static void raft_done(struct core_request *q)
@@ -251,43 +257,7 @@ static void raft_done(struct core_request *q)
 
 void consul_operator_raft(struct consul_call *k)
 {
-    consul_ask_status(k, raft_done);
-}
-
-/* --- coordinates: nobody measures them here, so all stand at one place --- */
-
-static int on_node(void *arg, struct slice name, const struct node_row *row)
-{
-    struct jw *w = arg;
-    if (!row->meta.is_deleted) {
-        jw_obj(w);
-        jw_key(w, "Node");
-        jw_slice(w, name);
-        text(w, "Segment", "");
-        jw_key(w, "Coord");
-        jw_json(w, SLICE_LIT("{\"Vec\":[0,0,0,0,0,0,0,0],\"Error\":1.5,\"Adjustment\":0,"
-                             "\"Height\":0.00001}"));
-        jw_end(w);
-    }
-    return 0;
-}
-
-static int render_coordinates(struct consul_read *g, struct view *v, struct buf *out)
-{
-    struct jw w;
-    (void)g;
-    g->index = view_compacted(v, SPACE_INSTANCE);
-    jw_init(&w, out);
-    jw_arr(&w);
-    int rc = view_nodes(v, on_node, &w);
-    jw_end(&w);
-    return rc;
-}
-
-void consul_coordinate_nodes(struct consul_call *k)
-{
-    struct consul_read *g = consul_read_new(k);
-    if (g != NULL) {
-        consul_read_start(g, render_coordinates);
+    if (consul_may(k, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_READ)) {
+        consul_ask_status(k, raft_done);
     }
 }

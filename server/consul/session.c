@@ -74,8 +74,9 @@ static int take_ttl(struct consul_call *k, const struct asked *a, struct session
         return 0;
     }
     if (consul_text_duration(a->ttl, &ns) != 0 || a->ttl.len > 64) {
-        consul_text(k->r, 500, "Invalid Session TTL '%.*s': time: invalid duration",
-                    (int)(a->ttl.len < 64 ? a->ttl.len : 64), (const char *)a->ttl.p);
+        int n = (int)(a->ttl.len < 64 ? a->ttl.len : 64);
+        consul_text(k->r, 500, "Session TTL '%.*s' invalid: time: invalid duration \"%.*s\"", n,
+                    (const char *)a->ttl.p, n, (const char *)a->ttl.p);
         return -1;
     }
     if (ns != 0 && (ns < TTL_MIN_S * (uint64_t)NS_PER_S || ns > TTL_MAX_S * (uint64_t)NS_PER_S)) {
@@ -218,6 +219,9 @@ void consul_session_create(struct consul_call *k)
     row->lock_delay_ns = (uint64_t)a->lock_delay;
     row->meta.lease = core_lease_id(k->c->core);
     default_checks(k, a, row);
+    if (!consul_may(k, ACCESS_SESSION, row->node, ACCESS_WRITE)) {
+        return;
+    }
     consul_write(k, o, 1, 0, created, o);
 }
 
@@ -248,7 +252,7 @@ static void destroyed(struct consul_write *w)
 void consul_session_destroy(struct consul_call *k)
 {
     struct op o = {.type = OP_SESSION_DESTROY};
-    if (consul_dc(k) == 0 && take_id(k) == 0) {
+    if (consul_dc(k) == 0 && take_id(k) == 0 && consul_may_session(k, k->rest)) {
         o.u.session.id = k->rest;
         consul_write(k, &o, 1, 0, destroyed, NULL);
     }
@@ -366,7 +370,7 @@ static void renew(struct core_request *q)
 
 void consul_session_renew(struct consul_call *k)
 {
-    if (take_id(k) != 0) {
+    if (take_id(k) != 0 || !consul_may_session(k, k->rest)) {
         return;
     }
     struct slice *id = http_alloc(k->r, sizeof(*id));
@@ -395,7 +399,7 @@ static int on_session(void *arg, struct slice id, const struct session_row *row)
     list_raise(x->g, row->meta.mod_rev);
     int is_asked = (x->id.len == 0 || slice_eq(id, x->id)) &&
                    (x->node.len == 0 || slice_eq(row->node, x->node));
-    if (!row->meta.is_deleted && is_asked) {
+    if (!row->meta.is_deleted && is_asked && consul_sees(x->g, ACCESS_SESSION, row->node)) {
         session_json(&x->w, id, row);
     }
     return 0;

@@ -98,15 +98,26 @@ static void node_tagged(struct jw *w, const struct node_row *row)
 
 static void node_meta(struct jw *w, const struct node_row *row)
 {
-    if (row->metadata.len != 0) {
-        show_pairs(w, row->metadata);
-    } else if (row->is_member) {
-        jw_obj(w);
-        put(w, "consul-network-segment", slice_of(NULL, 0));
-        jw_end(w);
-    } else {
-        jw_null(w);
+    struct pair_iter it;
+    struct slice k, v;
+    if (!row->is_member) {
+        if (row->metadata.len != 0) {
+            show_pairs(w, row->metadata);
+        } else {
+            jw_null(w);
+        }
+        return;
     }
+    jw_obj(w);
+    put(w, "consul-network-segment", slice_of(NULL, 0));
+    metadata_begin(&it, row->metadata);
+    while (metadata_next(&it, &k, &v)) {
+        if (!slice_eq(k, SLICE_LIT("consul-network-segment"))) {
+            jw_key_slice(w, k);
+            jw_slice(w, v);
+        }
+    }
+    jw_end(w);
 }
 
 void show_node(struct jw *w, const struct show *s, struct slice name, const struct node_row *row)
@@ -232,11 +243,19 @@ void show_service(struct jw *w, const struct show *s, const struct instance_name
     put(w, "ID", show_service_id(n, row));
     put(w, "Service", n->service);
     jw_key(w, "Tags");
-    show_list(w, row->tags);
+    if (row->tags.len == 0 && s->has_nulls) {
+        jw_null(w);
+    } else {
+        show_list(w, row->tags);
+    }
     put(w, "Address", shown_address(row));
     put_tagged(w, "TaggedAddresses", extra, row);
     jw_key(w, "Meta");
-    show_pairs(w, row->metadata);
+    if (row->metadata.len == 0 && s->has_nulls) {
+        jw_null(w);
+    } else {
+        show_pairs(w, row->metadata);
+    }
     jw_key(w, "Port");
     jw_u64(w, row->port);
     put_weights(w, "Weights", extra, row);
@@ -291,19 +310,22 @@ void show_entry(struct jw *w, const struct show *s, struct view *v, const struct
 /* --- checks --- */
 
 /* The tags of the service that a check speaks of. */
-static void service_tags(struct jw *w, struct view *v, const struct check_name *n)
+static void service_tags(struct jw *w, const struct show *s, struct view *v,
+                         const struct check_name *n)
 {
     struct place_row p;
-    struct instance_row row;
+    struct instance_row row = {0};
     if (n->service_id.len != 0 && view_place(v, n->node, n->service_id, &p) == 0) {
         struct instance_name i = {p.ns, p.group, p.service, p.cluster, p.id};
-        if (view_instance(v, &i, &row) == 0) {
-            show_list(w, row.tags);
-            return;
+        if (view_instance(v, &i, &row) != 0) {
+            row.tags = slice_of(NULL, 0);
         }
     }
-    jw_arr(w);
-    jw_end(w);
+    if (row.tags.len == 0 && s->has_nulls) {
+        jw_null(w);
+    } else {
+        show_list(w, row.tags);
+    }
 }
 
 static void put_duration(struct jw *w, const char *name, int64_t ms)
@@ -320,6 +342,7 @@ static void put_duration(struct jw *w, const char *name, int64_t ms)
 void show_check(struct jw *w, const struct show *s, struct view *v, const struct check_name *n,
                 const struct check_row *row)
 {
+    static const struct row_meta none;
     put(w, "Node", n->node);
     put(w, "CheckID", n->id);
     put(w, "Name", row->name);
@@ -329,7 +352,7 @@ void show_check(struct jw *w, const struct show *s, struct view *v, const struct
     put(w, "ServiceID", n->service_id);
     put(w, "ServiceName", row->service_name);
     jw_key(w, "ServiceTags");
-    service_tags(w, v, n);
+    service_tags(w, s, v, n);
     put(w, "Type", row->type_name);
     put_duration(w, "Interval", row->run.interval_ms);
     put_duration(w, "Timeout", row->run.interval_ms != 0 ? row->run.timeout_ms : 0);
@@ -337,7 +360,7 @@ void show_check(struct jw *w, const struct show *s, struct view *v, const struct
     jw_u64(w, 0);
     jw_key(w, "Definition");
     jw_json(w, row->definition.len != 0 && s->has_definition ? row->definition : SLICE_LIT("{}"));
-    put_indexes(w, &row->meta, row->meta.mod_rev);
+    put_indexes(w, s->is_agent ? &none : &row->meta, s->is_agent ? 0 : row->meta.mod_rev);
 }
 
 /* An instance that was registered without a node is as healthy as it is said to be. */

@@ -9,6 +9,8 @@
 struct show {
     const char *datacenter;
     int has_definition; /* checks with what the catalog was given; else {} */
+    int has_nulls;      /* for tags and metadata that were not given; else [] and {} */
+    int is_agent;       /* checks without indexes */
 };
 
 /* An instance that was registered without a node stands on this one. */

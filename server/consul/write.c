@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "server/consul/consul_impl.h"
 #include "storage/command/command.h"
+#include "storage/view_catalog.h"
 
 enum { HOLD_STEP_MS = 100 };
 
@@ -29,12 +30,27 @@ static void on_hold_over(struct worker_timer *t)
     propose(w);
 }
 
+/* Something is missing, and this node itself is not in the catalog yet: the leader of a cluster
+ * that has just begun is about to put it there. */
+static int is_too_early(const struct consul_write *w)
+{
+    struct node_row row;
+    if (w->cw.result.code != MU_E_NOT_FOUND) {
+        return 0;
+    }
+    struct view *v = view_open(core_store(w->c->core));
+    int rc = view_node(v, slice_str(core_node_name(w->c->core)), &row);
+    view_close(v);
+    return rc == MU_E_NOT_FOUND;
+}
+
 static void write_done(struct core_request *q)
 {
     struct consul_write *w = CONTAINER_OF(q, struct consul_write, cw.q);
-    if (q->code == MU_E_NO_LEADER && clock_mono_ms() + HOLD_STEP_MS < w->hold_until &&
-        !http_is_gone(w->r)) {
+    int is_held = q->code == MU_E_NO_LEADER || (q->code == 0 && is_too_early(w));
+    if (is_held && clock_mono_ms() + HOLD_STEP_MS < w->hold_until && !http_is_gone(w->r)) {
         w->is_holding = 1;
+        mem_free(w->cw.detail);
         w->timer.fire = on_hold_over;
         http_set_data(w->r, w);
         http_on_abort(w->r, on_abort);

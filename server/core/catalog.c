@@ -138,14 +138,15 @@ static void want_node(struct turn *t, const struct replica_member *m, const stru
 {
     struct node_row row;
     int rc = view_node(t->v, slice_str(m->name), &row);
-    if (rc == 0 && row.is_member && slice_eq(row.address, slice_str(x->host)) &&
-        slice_eq(row.id, slice_str(x->id))) {
+    if (rc == 0 && row.is_member && slice_eq(row.address, slice_str(x->host)) && row.id.len != 0) {
         return;
     }
     struct op *o = add(t, OP_NODE_SET);
     o->u.node.name = slice_str(m->name);
-    o->u.node.row =
-        (struct node_row){.id = slice_str(x->id), .address = slice_str(x->host), .is_member = 1};
+    o->u.node.row = rc == 0 ? row : (struct node_row){0}; /* what others say of it stays */
+    o->u.node.row.id = rc == 0 && row.id.len != 0 ? row.id : slice_str(x->id);
+    o->u.node.row.address = slice_str(x->host);
+    o->u.node.row.is_member = 1;
 }
 
 static void want_service(struct turn *t, const struct replica_member *m,

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/wire.h"
 #include "server/core/core_impl.h"
+#include "server/core/fetch.h"
 #include "server/core/probe.h"
 #include "storage/view_catalog.h"
 
@@ -37,10 +38,13 @@ struct checked {
     char method[17];
     /* of a check of the catalog */
     int is_row;
+    enum check_kind kind;
+    int use_tls, skip_verify, no_redirects;
     enum check_status status; /* as the store says */
     uint32_t failures_to_warn, output_max;
-    struct buf text; /* target, headers and body, one after the other */
-    size_t n_target, n_headers;
+    struct buf text; /* target, headers, name (of the server; of an alias the service) and body, one
+                        after the other */
+    size_t n_target, n_headers, n_name;
     uint64_t output_hash; /* of what was told last */
     int64_t output_at;
     int64_t interval_ms, timeout_ms, remove_after_ms;
@@ -51,11 +55,14 @@ struct checked {
     int64_t next_at;
     int64_t unhealthy_at; /* since when this node has seen it unhealthy; 0 */
     struct probe *probe;
+    struct fetch *fetch;
 };
 
 struct checks {
     struct core *core;
     struct checked *table;
+    struct fetcher *fetcher;
+    int are_aliases_old; /* a check changed since they were looked at */
     uv_timer_t timer;
     mu_node_id live[REPLICA_MEMBERS_MAX];
     size_t n_live, n_probes;
@@ -80,6 +87,19 @@ static mu_node_id owner_of(const struct checks *k, const struct checked *c)
     return best;
 }
 
+static void stop_probe(struct checks *k, struct checked *c)
+{
+    k->n_probes -= c->probe != NULL || c->fetch != NULL;
+    if (c->probe != NULL) {
+        probe_cancel(c->probe);
+        c->probe = NULL;
+    }
+    if (c->fetch != NULL) {
+        fetch_cancel(c->fetch);
+        c->fetch = NULL;
+    }
+}
+
 static void checked_assign(struct checks *k, struct checked *c)
 {
     int is_mine = owner_of(k, c) == core_node_id(k->core);
@@ -93,11 +113,10 @@ static void checked_assign(struct checks *k, struct checked *c)
      * once. */
     c->next_at =
         clock_mono_ms() + (c->is_healthy ? (int64_t)rnd_below((uint64_t)c->interval_ms) : 0);
-    if (!is_mine && c->probe != NULL) {
-        probe_cancel(c->probe);
-        c->probe = NULL;
-        k->n_probes--;
+    if (!is_mine) {
+        stop_probe(k, c);
     }
+    k->are_aliases_old = 1;
 }
 
 static void assign_all(struct checks *k)
@@ -264,6 +283,35 @@ static struct slice target_of(const struct checked *c)
     return slice_of(c->text.p, c->n_target);
 }
 
+/* How a kind is called in what is said of it. */
+static void describe_other(const struct checked *c, const struct probe_result *r, struct buf *out)
+{
+    struct slice t = target_of(c);
+    switch (c->kind) {
+    case CHECK_KIND_UDP:
+        buf_printf(out, r->is_ok ? "UDP connect %.*s: Success" : "dial udp %.*s: %s", SLICE_FMT(t),
+                   r->output);
+        break;
+    case CHECK_KIND_GRPC:
+        buf_printf(out, "gRPC check %.*s: %s", SLICE_FMT(t), r->output);
+        break;
+    case CHECK_KIND_H2PING:
+        if (r->is_ok) {
+            buf_append_str(out, "HTTP2 ping was successful");
+        } else {
+            buf_printf(out, "HTTP2 ping %.*s failed: %s", SLICE_FMT(t), r->output);
+        }
+        break;
+    case CHECK_KIND_TCP:
+        buf_printf(out, r->is_ok ? "TCP connect %.*s: Success" : "dial tcp %.*s: connect: %s",
+                   SLICE_FMT(t), r->output);
+        break;
+    default:
+        buf_printf(out, "%s \"%.*s\": %s", c->method, SLICE_FMT(t), r->output);
+        break;
+    }
+}
+
 /* As Consul words it. */
 static void describe(const struct checked *c, const struct probe_result *r, struct buf *out)
 {
@@ -274,12 +322,8 @@ static void describe(const struct checked *c, const struct probe_result *r, stru
         buf_printf(out, "HTTP %s %.*s: %d %.*s Output: ", c->method, SLICE_FMT(t), r->status,
                    SLICE_FMT(r->reason));
         buf_append_slice(out, r->body);
-    } else if (c->target.type == CHECK_TCP && r->is_ok) {
-        buf_printf(out, "TCP connect %.*s: Success", SLICE_FMT(t));
-    } else if (c->target.type == CHECK_TCP) {
-        buf_printf(out, "dial tcp %.*s: connect: %s", SLICE_FMT(t), r->output);
     } else {
-        buf_printf(out, "%s \"%.*s\": %s", c->method, SLICE_FMT(t), r->output);
+        describe_other(c, r, out);
     }
     out->len = out->len < max ? out->len : max;
 }
@@ -338,6 +382,7 @@ static void on_probe(void *arg, const struct probe_result *r)
     int is_ok = r->is_ok || (c->is_row && r->status == 429);
     const char *output = r->output;
     c->probe = NULL;
+    c->fetch = NULL;
     c->checks->n_probes--;
     c->checks->core->count.checks_run++;
     c->next_at = clock_mono_ms() + c->interval_ms;
@@ -355,7 +400,139 @@ static void on_probe(void *arg, const struct probe_result *r)
     }
 }
 
+/* --- aliases: as well as what they stand for --- */
+
+struct alias {
+    struct check_name self;
+    struct slice service;
+    enum check_status worst;
+    size_t n;
+    struct buf output;
+};
+
+static int on_aliased(void *arg, const struct check_name *n, const struct check_row *row)
+{
+    struct alias *a = arg;
+    int is_self = slice_eq(n->id, a->self.id) && slice_eq(n->node, a->self.node);
+    int is_meant = n->service_id.len == 0 || slice_eq(n->service_id, a->service);
+    if (row->meta.is_deleted || is_self || !is_meant) {
+        return 0;
+    }
+    a->n++;
+    if (row->status > a->worst) {
+        a->worst = row->status;
+        buf_clear(&a->output);
+        buf_printf(&a->output, "Aliased check \"%.*s\" failing: %.*s", SLICE_FMT(row->name),
+                   SLICE_FMT(row->output));
+    }
+    return 0;
+}
+
+/* The node that is meant: named, or where the agent has the service, or the check's own. */
+static struct slice aliased_node(struct view *v, const struct alias *a, struct slice named)
+{
+    struct slice node;
+    if (named.len != 0) {
+        return named;
+    }
+    return a->service.len != 0 && view_agent_service(v, a->service, &node) == 0 ? node
+                                                                                : a->self.node;
+}
+
+static void look_at_alias(struct view *v, struct checked *c)
+{
+    struct alias a = {.service = slice_of(c->text.p + c->n_target + c->n_headers, c->n_name)};
+    struct place_row place;
+    int rc = key_parse_check(slice_of(c->key, c->key_len), &a.self);
+    MU_INVARIANT(rc == 0);
+    struct slice node = aliased_node(v, &a, target_of(c));
+    buf_init(&a.output);
+    if (a.service.len != 0 && view_place(v, node, a.service, &place) != 0) {
+        a.worst = CHECK_CRITICAL;
+        buf_printf(&a.output, "Service \"%.*s\" could not be found on node \"%.*s\"",
+                   SLICE_FMT(a.service), SLICE_FMT(node));
+    } else {
+        (void)view_checks(v, node, on_aliased, &a);
+        if (a.output.len == 0) {
+            buf_append_str(&a.output, a.n == 0 ? "No checks found." : "All checks passing.");
+        }
+    }
+    a.output.len = a.output.len < CHECK_OUTPUT_MAX ? a.output.len : CHECK_OUTPUT_MAX;
+    uint64_t hash = hash_xxh3(a.output.p, a.output.len, 0);
+    if (a.worst != c->status || hash != c->output_hash) {
+        tell_status(c, a.worst, buf_slice(&a.output));
+    }
+    buf_fini(&a.output);
+}
+
+static void look_at_aliases(struct checks *k)
+{
+    struct checked *c, *tmp;
+    struct view *v = NULL;
+    k->are_aliases_old = 0;
+    HASH_ITER(hh, k->table, c, tmp)
+    {
+        if (c->kind == CHECK_KIND_ALIAS && c->is_mine && c->is_proposing) {
+            k->are_aliases_old = 1;
+        } else if (c->kind == CHECK_KIND_ALIAS && c->is_mine) {
+            v = v != NULL ? v : view_open(k->core->store);
+            look_at_alias(v, c);
+        }
+    }
+    if (v != NULL) {
+        view_close(v);
+    }
+}
+
 /* --- turns --- */
+
+static struct slice part(const struct checked *c, size_t at, size_t n)
+{
+    return slice_of(c->text.len > 0 ? c->text.p + at : (const uint8_t *)"", n);
+}
+
+static int is_fetched(const struct checked *c)
+{
+    return c->kind == CHECK_KIND_HTTP || c->kind == CHECK_KIND_GRPC || c->kind == CHECK_KIND_H2PING;
+}
+
+static int is_run(const struct checked *c)
+{
+    return c->target.type != CHECK_NONE || is_fetched(c);
+}
+
+static void begin_fetch(struct checks *k, struct checked *c, int64_t now)
+{
+    size_t name_at = c->n_target + c->n_headers, body_at = name_at + c->n_name;
+    const struct fetch_request q = {
+        .kind = c->kind == CHECK_KIND_HTTP   ? FETCH_HTTP
+                : c->kind == CHECK_KIND_GRPC ? FETCH_GRPC
+                                             : FETCH_H2PING,
+        .target = target_of(c),
+        .method = slice_str(c->method),
+        .headers = part(c, c->n_target, c->n_headers),
+        .server_name = part(c, name_at, c->n_name),
+        .body = part(c, body_at, c->text.len - body_at),
+        .use_tls = c->use_tls,
+        .skip_verify = c->skip_verify,
+        .no_redirects = c->no_redirects,
+        .timeout_ms = c->timeout_ms,
+    };
+    c->fetch = fetch_start(k->fetcher, &q, on_probe, c);
+    k->n_probes += c->fetch != NULL;
+    c->next_at = now + c->interval_ms;
+}
+
+static void begin_probe(struct checks *k, struct checked *c, int64_t now)
+{
+    if (is_fetched(c)) {
+        begin_fetch(k, c, now);
+        return;
+    }
+    const struct probe_request q = {.method = slice_str(c->method)};
+    k->n_probes++;
+    c->probe = probe_start(&k->core->loop, &c->target, &q, c->timeout_ms, on_probe, c);
+}
 
 static void checked_turn(struct checks *k, struct checked *c, int64_t now)
 {
@@ -376,19 +553,9 @@ static void checked_turn(struct checks *k, struct checked *c, int64_t now)
         }
         return;
     }
-    if (c->target.type != CHECK_NONE && c->probe == NULL && now >= c->next_at &&
+    if (is_run(c) && c->probe == NULL && c->fetch == NULL && now >= c->next_at &&
         k->n_probes < PROBES_MAX) {
-        const uint8_t *p = c->text.len > 0 ? c->text.p : (const uint8_t *)"";
-        const struct probe_request q = {
-            .method = slice_str(c->method),
-            .headers = slice_of(p + c->n_target, c->n_headers),
-            .body =
-                slice_of(p + c->n_target + c->n_headers, c->text.len - c->n_target - c->n_headers),
-            .wants_body = c->is_row,
-            .is_consul = c->is_row,
-        };
-        k->n_probes++;
-        c->probe = probe_start(&k->core->loop, &c->target, &q, c->timeout_ms, on_probe, c);
+        begin_probe(k, c, now);
     }
 }
 
@@ -407,6 +574,9 @@ static void on_turn(uv_timer_t *t)
         n_mine += (uint64_t)c->is_mine;
         checked_turn(k, c, now);
     }
+    if (k->are_aliases_old) {
+        look_at_aliases(k);
+    }
     k->core->count.checks_mine = n_mine;
 }
 
@@ -414,10 +584,7 @@ static void on_turn(uv_timer_t *t)
 
 static void checked_free(struct checks *k, struct checked *c)
 {
-    if (c->probe != NULL) {
-        probe_cancel(c->probe);
-        k->n_probes--;
-    }
+    stop_probe(k, c);
     HASH_DEL(k->table, c);
     buf_fini(&c->text);
     mem_free(c->key);
@@ -474,19 +641,19 @@ static void checked_fill(struct checks *k, struct slice key, const struct instan
 /* Run here, or only looked after: a service goes when its check is critical for long. */
 static int concerns_us(const struct check_row *row)
 {
-    int is_run = row->run.kind == CHECK_KIND_HTTP || row->run.kind == CHECK_KIND_TCP;
-    return is_run || row->remove_after_ms != REMOVE_NEVER;
+    int is_told = row->run.kind == CHECK_KIND_NONE || row->run.kind == CHECK_KIND_TTL;
+    return !is_told || row->remove_after_ms != REMOVE_NEVER;
 }
 
 static void checked_fill_row(struct checks *k, struct slice key, const struct check_row *row)
 {
     const struct check_run *run = &row->run;
     struct probe_target target = {.type = CHECK_NONE};
-    int is_run = run->kind == CHECK_KIND_HTTP || run->kind == CHECK_KIND_TCP;
-    enum check_type type = run->kind == CHECK_KIND_HTTP ? CHECK_HTTP : CHECK_TCP;
-    if (is_run && probe_target_parse(type, run->target, &target, NULL) != 0) {
+    int is_probed = run->kind == CHECK_KIND_TCP || run->kind == CHECK_KIND_UDP;
+    if (is_probed && probe_target_parse(CHECK_TCP, run->target, &target, NULL) != 0) {
         return; /* refused at the door; a row from elsewhere is simply not run */
     }
+    target.is_udp = run->kind == CHECK_KIND_UDP;
     struct checked *c = checked_get(k, key);
     if (c->create_rev != row->meta.create_rev) {
         c->n_fail = c->n_pass = 0;
@@ -499,11 +666,18 @@ static void checked_fill_row(struct checks *k, struct slice key, const struct ch
     c->target = target;
     take_method(c, run->method);
     buf_clear(&c->text);
+    struct slice name = run->kind == CHECK_KIND_ALIAS ? run->alias_service : run->server_name;
     buf_append_slice(&c->text, run->target);
     buf_append_slice(&c->text, run->headers);
+    buf_append_slice(&c->text, name);
     buf_append_slice(&c->text, run->body);
     c->n_target = run->target.len;
     c->n_headers = run->headers.len;
+    c->n_name = name.len;
+    c->kind = run->kind;
+    c->use_tls = run->use_tls;
+    c->skip_verify = run->skip_verify;
+    c->no_redirects = run->no_redirects;
     c->interval_ms = run->interval_ms > 0 ? run->interval_ms : SHARES_EVERY_MS;
     c->timeout_ms = run->timeout_ms;
     c->failures = run->failures_to_fail;
@@ -561,7 +735,10 @@ void checks_changed(struct checks *k, const struct change_set *set)
         if (key.len > 0 && key.p[0] == SPACE_INSTANCE) {
             v = v != NULL ? v : view_open(k->core->store);
             look_at(k, v, key);
+        } else if (key.len > 0 && key.p[0] == SPACE_PLACE) {
+            k->are_aliases_old = 1;
         } else if (key.len > 0 && key.p[0] == SPACE_CHECK) {
+            k->are_aliases_old = 1;
             v = v != NULL ? v : view_open(k->core->store);
             look_at_row(k, v, key);
         }
@@ -630,6 +807,7 @@ struct checks *checks_new(struct core *c)
 {
     struct checks *k = mem_zalloc(sizeof(*k));
     k->core = c;
+    k->fetcher = fetcher_new(&c->loop);
     uv_timer_init(&c->loop, &k->timer);
     k->timer.data = k;
     return k;
@@ -645,6 +823,7 @@ static void on_timer_closed(uv_handle_t *h)
 void checks_free(struct checks *k, void (*closed)(void *arg), void *arg)
 {
     checks_clear(k);
+    fetcher_free(k->fetcher);
     k->closed = closed;
     k->closed_arg = arg;
     uv_close((uv_handle_t *)&k->timer, on_timer_closed);

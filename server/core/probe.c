@@ -15,7 +15,11 @@
 enum { PROBE_READ_MAX = 4096 };
 
 struct probe {
-    uv_tcp_t tcp;
+    union {
+        uv_handle_t handle;
+        uv_tcp_t tcp;
+        uv_udp_t udp;
+    };
     uv_timer_t timer;
     uv_getaddrinfo_t resolve;
     uv_connect_t connect;
@@ -157,7 +161,7 @@ static void finish(struct probe *p, const struct probe_result *r)
     }
     p->is_finished = 1;
     uv_cancel((uv_req_t *)&p->resolve);
-    uv_close((uv_handle_t *)&p->tcp, on_close);
+    uv_close(&p->handle, on_close);
     uv_close((uv_handle_t *)&p->timer, on_close);
     if (p->done != NULL) {
         p->done(p->arg, r);
@@ -228,6 +232,10 @@ static void judge(struct probe *p, int is_over)
 static void on_timeout(uv_timer_t *t)
 {
     struct probe *p = t->data;
+    if (p->target.is_udp) {
+        probe_finish(p, 1, "nobody objects");
+        return;
+    }
     judge(p, 1); /* the rest of a body is not what is asked for */
     probe_finish(p, 0, "timed out");
 }
@@ -295,20 +303,50 @@ static void on_connected(uv_connect_t *r, int status)
     release(p);
 }
 
-static int is_link_local(const struct sockaddr *a)
+int probe_may_connect(const struct sockaddr *a)
 {
     if (a->sa_family == AF_INET) {
         uint32_t v = ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr);
-        return (v >> 16) == 0xa9fe;
+        return (v >> 16) != 0xa9fe;
     }
     const uint8_t *v6 = ((const struct sockaddr_in6 *)(const void *)a)->sin6_addr.s6_addr;
-    return v6[0] == 0xfe && (v6[1] & 0xc0) == 0x80;
+    return a->sa_family != AF_INET6 || v6[0] != 0xfe || (v6[1] & 0xc0) != 0x80;
+}
+
+static void on_datagram(uv_udp_t *u, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from,
+                        unsigned flags)
+{
+    struct probe *p = u->data;
+    (void)buf;
+    (void)flags;
+    if (n < 0) {
+        probe_finish(p, 0, uv_strerror((int)n));
+    } else if (from != NULL) {
+        probe_finish(p, 1, "answered");
+    }
+}
+
+/* Nothing more is known of a datagram than that nobody objects to it in time. */
+static void send_datagram(struct probe *p, const struct sockaddr *a)
+{
+    char text[] = "\n";
+    uv_buf_t b = uv_buf_init(text, 1);
+    int rc = uv_udp_connect(&p->udp, a);
+    rc = rc != 0 ? rc : uv_udp_recv_start(&p->udp, on_alloc, on_datagram);
+    rc = rc != 0 ? rc : uv_udp_try_send(&p->udp, &b, 1, NULL);
+    if (rc < 0) {
+        probe_finish(p, 0, uv_strerror(rc));
+    }
 }
 
 static void connect_to(struct probe *p, const struct sockaddr *a)
 {
-    if (is_link_local(a)) {
+    if (!probe_may_connect(a)) {
         probe_finish(p, 0, "link-local addresses are not probed");
+        return;
+    }
+    if (p->target.is_udp) {
+        send_datagram(p, a);
         return;
     }
     p->connect.data = p;
@@ -351,7 +389,7 @@ static void resolve(struct probe *p)
     snprintf(port, sizeof(port), "%u", p->target.port);
     p->resolve.data = p;
     p->n_open++;
-    int rc = uv_getaddrinfo(p->tcp.loop, &p->resolve, on_resolved, p->target.host, port, &hints);
+    int rc = uv_getaddrinfo(p->handle.loop, &p->resolve, on_resolved, p->target.host, port, &hints);
     if (rc != 0) {
         p->n_open--;
         probe_finish(p, 0, uv_strerror(rc));
@@ -422,9 +460,13 @@ struct probe *probe_start(uv_loop_t *loop, const struct probe_target *t,
     p->arg = arg;
     p->wants_body = q != NULL && q->wants_body;
     put_request(&p->request, t, q);
-    uv_tcp_init(loop, &p->tcp);
+    if (t->is_udp) {
+        uv_udp_init(loop, &p->udp);
+    } else {
+        uv_tcp_init(loop, &p->tcp);
+    }
     uv_timer_init(loop, &p->timer);
-    p->tcp.data = p->timer.data = p;
+    p->handle.data = p->timer.data = p;
     p->n_open = 2;
     uv_timer_start(&p->timer, on_begin, 0, (uint64_t)timeout_ms);
     return p;

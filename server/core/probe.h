@@ -10,6 +10,7 @@
 #include "storage/rows.h"
 
 struct uv_loop_s; /* uv_loop_t */
+struct sockaddr;
 
 enum { PROBE_HOST_MAX = 255, PROBE_PATH_MAX = 2048, PROBE_OUTPUT_MAX = 200 };
 
@@ -18,6 +19,8 @@ struct probe_target {
     char host[PROBE_HOST_MAX + 1];
     uint16_t port;
     char path[PROBE_PATH_MAX + 1]; /* HTTP only, with query */
+    int is_udp; /* of CHECK_TCP: a datagram instead; well unless the host says that nobody is there
+                 */
 };
 
 /* "http://host[:port]/path" for CHECK_HTTP, "host:port" for CHECK_TCP; [v6] hosts. BAD_REQUEST with
@@ -40,6 +43,9 @@ struct probe_result {
     const char *output;        /* a short sentence, e.g. "HTTP 200" or "connection refused" */
     struct slice reason, body; /* of an HTTP answer; borrowed until done returns */
 };
+
+/* 0 for link-local addresses. */
+int probe_may_connect(const struct sockaddr *a);
 
 struct probe;
 /* Fires once, later, unless the probe was cancelled. */

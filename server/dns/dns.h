@@ -6,11 +6,13 @@
 #include "base/err.h"
 #include "server/net/worker.h"
 
+struct access;
 struct core;
 struct dns;
 
 struct dns_options {
     struct core *core;
+    struct access *access; /* the anonymous token asks */
     unsigned n_workers;
     const char *listen;     /* host:port, several with commas; empty = none */
     int is_listen_optional; /* an address that somebody else has is left out, with a warning */

@@ -64,6 +64,7 @@ struct dns_local {
 struct dns {
     struct dns_zone zone;
     struct core *core;
+    struct access *access;
     struct worker_guest guest;
     unsigned n_workers;
     struct dns_local *locals;
@@ -121,5 +122,6 @@ void dns_forward_stop(struct dns_local *l);
 void dns_ask_begin(struct dns_local *l, struct slice packet, const uint8_t address[16],
                    struct dns_ask *out);
 /* source_store.c */
-struct dns_source *dns_source_new(struct core *core, int64_t max_stale_ms);
+struct dns_source *dns_source_new(struct core *core, struct access *access, unsigned worker,
+                                  int64_t max_stale_ms);
 void dns_source_free(struct dns_source *s);

@@ -44,7 +44,7 @@ static void start(void *arg, struct worker *w)
     struct dns *d = arg;
     struct dns_local *l = &d->locals[worker_number(w)];
     l->w = w;
-    l->source = dns_source_new(d->core, d->zone.max_stale_ms);
+    l->source = dns_source_new(d->core, d->access, worker_number(w), d->zone.max_stale_ms);
     l->message = mem_alloc(DNS_MESSAGE_MAX);
     dns_room_init(&l->room);
     dns_limit_init(&l->limit, d->rate_limit);
@@ -206,6 +206,7 @@ static struct dns *new_dns(const struct dns_options *o)
 {
     struct dns *d = mem_zalloc(sizeof(*d));
     d->core = o->core;
+    d->access = o->access;
     d->n_workers = o->n_workers;
     d->rate_limit = (uint32_t)o->rate_limit;
     d->is_recursor_random = o->is_recursor_random;

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers from the store: a look is a view, and the newest data this node has is what is told. */
 #include "base/mem.h"
+#include "base/text.h"
+#include "server/access/access.h"
 #include "server/core/core.h"
 #include "server/dns/dns_impl.h"
 #include "server/dns/register.h"
+#include "server/query/query.h"
 #include "storage/view_catalog.h"
 
 struct store_source {
     struct dns_source source;
     struct core *core;
+    struct access *access;
+    unsigned worker;
+    const struct identity *who; /* DNS shows no token: the anonymous one, of this look */
     int64_t max_stale_ms;
     struct dns_register *spelled;   /* services and nodes with capitals in their names */
     struct dns_register *addresses; /* whose address is which */
@@ -34,7 +40,17 @@ static void *look_open(struct dns_source *s)
     if (g.leader_age_ms > m->max_stale_ms || (g.revision == 0 && !g.is_ready)) {
         return NULL;
     }
-    return view_open(core_store(m->core));
+    struct view *v = view_open(core_store(m->core));
+    if (access_identify(m->access, m->worker, v, (struct slice){0}, &m->who) != 0) {
+        view_close(v);
+        return NULL;
+    }
+    return v;
+}
+
+static int may(const struct store_source *m, enum access_kind kind, struct slice name)
+{
+    return access_allows(m->who, kind, name, ACCESS_READ);
 }
 
 static void look_close(struct dns_source *s, void *look)
@@ -46,6 +62,7 @@ static void look_close(struct dns_source *s, void *look)
 /* --- services --- */
 
 struct gathering {
+    const struct store_source *m;
     const struct dns_service_ask *ask;
     dns_instance_fn fn;
     void *arg;
@@ -77,22 +94,43 @@ static void tell_node(struct slice name, const struct node_row *row, struct dns_
     *out = (struct dns_node){.name = name, .address = row->address, .metadata = row->metadata};
 }
 
-static int take_instance(void *arg, const struct instance_name *n, const struct instance_row *row)
+static int tell_instance(struct gathering *g, const struct instance_row *row)
 {
-    struct gathering *g = arg;
     struct node_row node;
-    (void)n;
-    g->n_seen++;
-    if (!row->is_enabled || !row->is_healthy || (g->ask->is_only_passing && row->n_warning > 0) ||
-        (g->ask->tag.len != 0 && !has_tag(row, g->ask->tag))) {
-        return 0;
-    }
     struct dns_instance i = {.address = row->address, .port = row->port, .weight = weight_of(row)};
     if (row->node.len != 0 && view_node(g->view, row->node, &node) == 0) {
         tell_node(row->node, &node, &i.node);
         i.address = row->is_node_address ? (struct slice){0} : row->address;
     }
     return g->fn(g->arg, &i);
+}
+
+static int sees(const struct gathering *g, const struct instance_name *n,
+                const struct instance_row *row)
+{
+    return may(g->m, ACCESS_SERVICE, n->service) &&
+           (row->node.len == 0 || may(g->m, ACCESS_NODE, row->node));
+}
+
+static int take_instance(void *arg, const struct instance_name *n, const struct instance_row *row)
+{
+    struct gathering *g = arg;
+    if (!sees(g, n, row)) {
+        return 0;
+    }
+    g->n_seen++;
+    if (!row->is_enabled || !row->is_healthy || (g->ask->is_only_passing && row->n_warning > 0) ||
+        (g->ask->tag.len != 0 && !has_tag(row, g->ask->tag))) {
+        return 0;
+    }
+    return tell_instance(g, row);
+}
+
+/* What a query found: it looked at health and tags already. */
+static int take_found(void *arg, const struct instance_name *n, const struct instance_row *row)
+{
+    struct gathering *g = arg;
+    return sees(g, n, row) ? tell_instance(g, row) : 0;
 }
 
 static int gather(struct view *v, struct slice name, struct gathering *g)
@@ -130,7 +168,7 @@ static int next_spelling(struct spelling *s, struct slice *out)
 static int look_service(struct dns_source *s, void *look, const struct dns_service_ask *ask,
                         dns_instance_fn fn, void *arg)
 {
-    struct gathering g = {.ask = ask, .fn = fn, .arg = arg, .view = look};
+    struct gathering g = {.m = of(s), .ask = ask, .fn = fn, .arg = arg, .view = look};
     struct spelling spelling = {
         .m = of(s), .view = look, .kind = DNS_REGISTER_SERVICE, .asked = ask->name};
     struct slice name = ask->name;
@@ -152,6 +190,9 @@ static int look_node(struct dns_source *s, void *look, struct slice name, struct
     while (rc == MU_E_NOT_FOUND && next_spelling(&spelling, &spelled)) {
         rc = view_node(look, spelled, &row);
     }
+    if (rc == 0 && !may(of(s), ACCESS_NODE, spelled)) {
+        return MU_E_NOT_FOUND;
+    }
     if (rc == 0) {
         tell_node(name, &row, out);
     }
@@ -159,6 +200,7 @@ static int look_node(struct dns_source *s, void *look, struct slice name, struct
 }
 
 struct members {
+    const struct store_source *m;
     struct view *view;
     dns_node_fn fn;
     void *arg;
@@ -171,7 +213,8 @@ static int take_member(void *arg, const struct instance_name *n, const struct in
     struct dns_node out;
     (void)n;
     if (!row->is_enabled || !row->is_healthy || row->node.len == 0 ||
-        view_node(m->view, row->node, &node) != 0 || !node.is_member) {
+        !may(m->m, ACCESS_NODE, row->node) || view_node(m->view, row->node, &node) != 0 ||
+        !node.is_member) {
         return 0;
     }
     tell_node(row->node, &node, &out);
@@ -181,9 +224,8 @@ static int take_member(void *arg, const struct instance_name *n, const struct in
 /* Members that live have the service `consul`. */
 static int look_members(struct dns_source *s, void *look, dns_node_fn fn, void *arg)
 {
-    struct members m = {.view = look, .fn = fn, .arg = arg};
+    struct members m = {.m = of(s), .view = look, .fn = fn, .arg = arg};
     struct service_name n = anchor;
-    (void)s;
     n.service = SLICE_LIT("consul");
     return view_instances(look, &n, take_member, &m);
 }
@@ -194,13 +236,45 @@ static int look_reverse(struct dns_source *s, void *look, const uint8_t address[
     struct dns_register *r = of(s)->addresses;
     *out_is_node = 1;
     if (dns_register_find(r, look, DNS_REGISTER_NODE, slice_of(address, 16), out_name) == 0) {
-        return 0;
+        return may(of(s), ACCESS_NODE, *out_name) ? 0 : MU_E_NOT_FOUND;
     }
     *out_is_node = 0;
-    return dns_register_find(r, look, DNS_REGISTER_SERVICE, slice_of(address, 16), out_name);
+    int rc = dns_register_find(r, look, DNS_REGISTER_SERVICE, slice_of(address, 16), out_name);
+    return rc == 0 && !may(of(s), ACCESS_SERVICE, *out_name) ? MU_E_NOT_FOUND : rc;
 }
 
-struct dns_source *dns_source_new(struct core *core, int64_t max_stale_ms)
+/* --- prepared queries --- */
+
+/* 0 when the query says one. */
+static int ttl_of(const struct query *q, uint32_t *out)
+{
+    struct slice s = query_text(q, "DNS", "TTL");
+    int64_t ms = 0;
+    if (s.len == 0 || text_duration_ms(s, INT64_C(365) * 24 * 3600 * 1000, &ms) != 0) {
+        return MU_E_NOT_FOUND;
+    }
+    *out = (uint32_t)(ms / 1000);
+    return 0;
+}
+
+/* What the anonymous token may not read is not there. */
+static int look_query(struct dns_source *s, void *look, struct slice name, uint32_t *out_ttl,
+                      dns_instance_fn fn, void *arg)
+{
+    static const struct dns_service_ask any;
+    struct gathering g = {.m = of(s), .ask = &any, .fn = fn, .arg = arg, .view = look};
+    struct query q;
+    int rc = query_find(look, name, &q);
+    if (rc == 0) {
+        (void)ttl_of(&q, out_ttl);
+        rc = query_run(look, &q, take_found, &g);
+        query_free(&q);
+    }
+    return rc;
+}
+
+struct dns_source *dns_source_new(struct core *core, struct access *access, unsigned worker,
+                                  int64_t max_stale_ms)
 {
     struct store_source *m = mem_zalloc(sizeof(*m));
     m->source = (struct dns_source){.open = look_open,
@@ -208,8 +282,11 @@ struct dns_source *dns_source_new(struct core *core, int64_t max_stale_ms)
                                     .service = look_service,
                                     .node = look_node,
                                     .members = look_members,
-                                    .reverse = look_reverse};
+                                    .reverse = look_reverse,
+                                    .query = look_query};
     m->core = core;
+    m->access = access;
+    m->worker = worker;
     m->max_stale_ms = max_stale_ms;
     m->spelled = dns_register_new(0);
     m->addresses = dns_register_new(1);

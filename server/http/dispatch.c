@@ -148,12 +148,25 @@ static int split_query(struct http_req *r, struct err *e)
     return code;
 }
 
+static int check_permission(struct http_req *r, struct err *e)
+{
+    const struct http_server_options *o = &r->conn->l->server->o;
+    enum permission p = r->route->permission;
+    if (o->permit == NULL || p == PERM_NONE_REQUIRED || p == PERM_BY_HANDLER) {
+        return 0;
+    }
+    return o->permit(r, r->route, o->arg, e);
+}
+
 void dispatch_head(struct http_req *r)
 {
     struct err e = {0};
     int code = find_route(r, &e);
     if (code == 0) {
         code = split_query(r, &e);
+    }
+    if (code == 0) {
+        code = check_permission(r, &e);
     }
     if (code == 0) {
         code = check_body(r, &e);

@@ -25,7 +25,7 @@ enum http_method {
     HTTP_M_OPTIONS = 64
 };
 
-/* Who may call; checked by one function in core when access control comes. A route without a
+/* Who may call: http_server_options.permit asks before the body is read. A route without a
  * permission does not compile. */
 enum permission {
     PERM_NONE_REQUIRED = 1,
@@ -35,7 +35,9 @@ enum permission {
     PERM_CONFIG_WRITE,
     PERM_LEASE_WRITE,
     PERM_CLUSTER_READ,
-    PERM_CLUSTER_WRITE
+    PERM_CLUSTER_WRITE,
+    PERM_EVERYTHING, /* who gets all the data, or may replace it */
+    PERM_BY_HANDLER, /* it asks itself: what for stands in the query or the body */
 };
 
 typedef void (*http_handler_fn)(struct http_req *r, void *arg);
@@ -60,6 +62,9 @@ struct http_server_options {
     void *arg; /* given to handlers */
     /* Added to every answer (e.g. Muster-Node). May be NULL. */
     void (*before_answer)(struct http_req *r, void *arg);
+    /* Whether the caller may; not asked for PERM_NONE_REQUIRED and PERM_BY_HANDLER. 0, or
+     * UNAUTHORIZED, DENIED with a sentence. NULL: everybody may everything. */
+    int (*permit)(struct http_req *r, const struct http_route *route, void *arg, struct err *e);
     /* After each answer, for metrics and access logs: route may be NULL (unknown path). */
     void (*after_answer)(void *arg, unsigned worker, const struct http_route *route, int status,
                          int64_t elapsed_us);
@@ -100,6 +105,9 @@ int http_query_unknown(const struct http_req *r, const char *const *known, struc
 struct slice http_query_raw(const struct http_req *r);
 int http_header(const struct http_req *r, const char *lower_name,
                 struct slice *out); /* 1 when there */
+/* The secret that says who asks: of "Authorization: Bearer" or "X-Consul-Token"; empty without
+ * one. Never to be logged. */
+struct slice http_token(const struct http_req *r);
 struct slice http_body(const struct http_req *r);
 const char *http_peer(const struct http_req *r); /* "127.0.0.1" */
 /* Trace id: from traceparent, else drawn; 32 hex digits. */

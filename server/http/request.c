@@ -3,6 +3,8 @@
  * the header table and some room for the handler; slices given out stay put until the answer. */
 #include "server/http/http_impl.h"
 
+#include <strings.h>
+
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -125,6 +127,21 @@ struct slice http_query_raw(const struct http_req *r)
 const struct http_route *http_route_of(const struct http_req *r)
 {
     return r->route;
+}
+
+struct slice http_token(const struct http_req *r)
+{
+    static const char scheme[] = "bearer ";
+    struct slice s;
+    if (http_header(r, "authorization", &s) && s.len >= sizeof(scheme) - 1 &&
+        strncasecmp((const char *)s.p, scheme, sizeof(scheme) - 1) == 0) {
+        size_t i = sizeof(scheme) - 1;
+        while (i < s.len && s.p[i] == ' ') {
+            i++;
+        }
+        return slice_of(s.p + i, s.len - i);
+    }
+    return http_header(r, "x-consul-token", &s) ? s : slice_of(NULL, 0);
 }
 
 struct slice http_param(const struct http_req *r, const char *name)

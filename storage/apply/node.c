@@ -126,6 +126,9 @@ static void set(struct apply *a, const struct op *o, struct txn_item *item)
     }
     struct node_row row = o->u.node.row;
     int was_there = cur.is_live;
+    if (was_there && o->type == OP_NODE_ENSURE) {
+        return;
+    }
     row.meta = row_next_meta(a, &cur);
     row.is_member = row.is_member || old.is_member; /* nobody takes that from a member */
     buf_clear(&a->row);
@@ -199,6 +202,7 @@ void op_node(struct apply *a, const struct op *o, struct txn_item *item)
     switch (o->type) {
     case OP_NODE_SET:
     case OP_NODE_CAS:
+    case OP_NODE_ENSURE:
         set(a, o, item);
         return;
     case OP_NODE_GET:

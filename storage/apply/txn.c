@@ -30,6 +30,7 @@ static const op_fn ops[] = {
     [OP_NODE_DELETE] = op_node,
     [OP_NODE_DELETE_CAS] = op_node,
     [OP_NODE_MOVE] = op_node,
+    [OP_NODE_ENSURE] = op_node,
     [OP_SERVICE_SET] = op_service,
     [OP_SERVICE_CAS] = op_service,
     [OP_SERVICE_GET] = op_service,

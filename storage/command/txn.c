@@ -164,7 +164,7 @@ static const struct family {
 } families[] = {
     {OP_KEY_SET, OP_KEY_DELETE_CAS, encode_key, decode_key},
     {OP_SESSION_CREATE, OP_SESSION_DESTROY, encode_session, decode_session},
-    {OP_NODE_SET, OP_NODE_MOVE, encode_node, decode_node},
+    {OP_NODE_SET, OP_NODE_ENSURE, encode_node, decode_node},
     {OP_SERVICE_SET, OP_SERVICE_DELETE_CAS, encode_service, decode_service},
     {OP_CHECK_SET, OP_CHECK_KEEP, encode_check, decode_check},
     {OP_RECORD_SET, OP_RECORD_DELETE_CAS, encode_record, decode_record},

@@ -37,8 +37,9 @@ enum op_type {
     OP_NODE_GET,
     OP_NODE_DELETE, /* with its places, instances and checks; absent is fine */
     OP_NODE_DELETE_CAS,
-    OP_NODE_MOVE, /* what the cluster's agent has on node `name` goes to node `to`, at most 256
-                     places and checks at once; result is_more */
+    OP_NODE_MOVE,   /* what the cluster's agent has on node `name` goes to node `to`, at most 256
+                       places and checks at once; result is_more */
+    OP_NODE_ENSURE, /* SET where there is none; one that is there stays as it is */
 
     OP_SERVICE_SET = 64, /* NOT_FOUND: no such node */
     OP_SERVICE_CAS,

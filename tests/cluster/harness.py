@@ -145,6 +145,8 @@ class Node:
 
     def request(self, method, path, body=None, headers=None, timeout=15):
         headers = dict(headers or {})
+        if self.cluster.token and "X-Consul-Token" not in headers:
+            headers["X-Consul-Token"] = self.cluster.token
         if isinstance(body, (dict, list)):
             body = json.dumps(body)
             headers.setdefault("Content-Type", "application/json")
@@ -180,6 +182,7 @@ class Node:
 
 class Cluster:
     def __init__(self, n=3, directory=None, extra=()):
+        self.token = None  # shown with every request, where access control is on
         self.base = pathlib.Path(directory or tempfile.mkdtemp(prefix="muster-test-"))
         ports = free_ports(2 * n)
         self.nodes = [Node(self, f"n{i + 1}", self.base / f"n{i + 1}", ports[2 * i], ports[2 * i + 1], extra) for i in range(n)]

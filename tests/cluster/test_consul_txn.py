@@ -65,17 +65,62 @@ def test_one_winner(shared):
     assert len(a.get("/v1/kv/w/?keys&consistent").json) == 1  # the losers' other writes are not there
 
 
+def entry(space, verb, what, **more):
+    return {space: {"Verb": verb, space: what, **more}}
+
+
+def test_nodes_services_and_checks(shared):
+    """The catalog is written as keys are: with conditions, all or none, and the rows are told."""
+    a, b, c = shared.nodes
+    node = {"Node": "tx-1", "Address": "10.7.0.1", "Meta": {"rack": "r1"}}
+    service = {"ID": "web-1", "Service": "tx-web", "Port": 80, "Tags": ["v1"], "Weights": {"Passing": 2, "Warning": 1}}
+    check = {"Node": "tx-1", "CheckID": "alive", "Name": "alive", "Status": "passing", "ServiceID": "web-1", "Definition": {"HTTP": "http://x", "Interval": "5s"}}
+    r = txn(a, entry("Node", "set", node), entry("Service", "set", service, Node="tx-1"), entry("Check", "set", check), kv("set", "tx/1", b""),
+            entry("Node", "get", {"Node": "tx-1"}), entry("Service", "get", {"ID": "web-1"}, Node="tx-1"), entry("Check", "get", {"Node": "tx-1", "CheckID": "alive"}))
+    assert r.status == 200, r
+    got = [next(iter(x.items())) for x in r.json["Results"]]
+    assert [k for k, _ in got] == ["Node", "Service", "Check", "KV", "Node", "Service", "Check"]
+    assert got[0][1] == got[4][1] and got[1][1]["Service"] == "tx-web" and got[1][1]["Weights"] == {"Passing": 2, "Warning": 1}
+    assert got[2][1]["ServiceName"] == "tx-web" and got[2][1]["Status"] == "passing" and got[2][1]["Definition"]["HTTP"] == "http://x"
+    seen = b.get("/v1/health/service/tx-web?consistent").json
+    assert len(seen) == 1 and seen[0]["Node"]["Address"] == "10.7.0.1" and [x["CheckID"] for x in seen[0]["Checks"]] == ["alive"]
+    assert seen[0]["Service"]["ModifyIndex"] == got[5][1]["ModifyIndex"]
+
+    at = {space: got[i][1]["ModifyIndex"] for space, i in (("Node", 4), ("Service", 5), ("Check", 6))}
+    r = txn(b, entry("Node", "cas", {**node, "ModifyIndex": 1}), entry("Service", "delete-cas", {"ID": "web-1", "ModifyIndex": 1}, Node="tx-1"),
+            entry("Check", "cas", {**check, "ModifyIndex": 1}), entry("Service", "get", {"ID": "none"}, Node="tx-1"), entry("Node", "get", {"Node": "none"}),
+            entry("Check", "get", {"Node": "tx-1", "CheckID": "none"}), entry("Service", "set", {"Service": "x"}, Node="none"), entry("Check", "set", {**check, "Node": "tx-1", "ServiceID": "none"}))
+    assert r.status == 409 and [x["What"] for x in r.json["Errors"]] == [
+        'failed to set node "tx-1", index is stale', 'failed to delete service "web-1" on node "tx-1", index is stale',
+        'failed to set check "alive" on node "tx-1", index is stale', 'service "none" on node "tx-1" doesn\'t exist', 'node "none" doesn\'t exist',
+        'check "none" on node "tx-1" doesn\'t exist', "Missing node registration", "Missing service registration"]
+    r = txn(c, entry("Service", "cas", {**service, "Port": 81, "ModifyIndex": at["Service"]}, Node="tx-1"),
+            entry("Check", "cas", {**check, "Status": "critical", "ModifyIndex": at["Check"]}), entry("Check", "delete-cas", {"Node": "tx-1", "CheckID": "alive", "ModifyIndex": 1}))
+    assert r.status == 409 and [x["OpIndex"] for x in r.json["Errors"]] == [2]
+    assert txn(c, entry("Service", "cas", {**service, "Port": 81, "ModifyIndex": at["Service"]}, Node="tx-1")).json["Results"][0]["Service"]["Port"] == 81
+    r = txn(a, entry("Check", "delete", {"Node": "tx-1", "CheckID": "alive"}), entry("Service", "delete", {"ID": "web-1"}, Node="tx-1"),
+            entry("Node", "delete-cas", {"Node": "tx-1", "ModifyIndex": at["Node"]}))
+    assert r.status == 200 and r.json == {"Results": [], "Errors": None}, r
+    assert c.get("/v1/catalog/node/tx-1?consistent").body in (b"null", b"null\n") and c.get("/v1/health/service/tx-web?consistent").json == []
+
+
 WRONG = [
-    (b"", 400, None), (b"{", 400, None), (b"{}", 400, None), (b"[]", 400, None), (b"[1]", 400, None), (b'[{"KV":{}}]', 400, 'unknown KV verb ""'),
-    (b'[{"KV":{"Verb":"fly","Key":"a"}}]', 400, 'unknown KV verb "fly"'), (b'[{"KV":{"Verb":"set"}}]', 400, "Must provide key"),
+    (b"", 400, None), (b"{", 400, None), (b"{}", 400, None), (b"[]", 400, None), (b"[1]", 400, None), (b'[{"KV":{}}]', 409, 'unknown KV verb ""'),
+    (b'[{"KV":{"Verb":"fly","Key":"a"}}]', 409, 'unknown KV verb "fly"'), (b'[{"KV":{"Verb":"set"}}]', 409, "Must provide key"),
     (b'[{"KV":{"Verb":"set","Key":"a","Colour":1}}]', 400, 'Failed to parse body: json: unknown field "Colour"'),
-    (b'[{"KV":{"Verb":"set","Key":1}}]', 400, "Failed to parse body: json: cannot unmarshal number into Go struct field TxnKVOp.Key of type string"),
-    (b'[{"KV":{"Verb":"set","Key":"a","Flags":"1"}}]', 400, "Failed to parse body: json: cannot unmarshal string into Go struct field TxnKVOp.Flags of type uint64"),
+    (b'[{"KV":{"Verb":"set","Key":1}}]', 400, "Failed to parse body: json: cannot unmarshal number into Go struct field .Key of type string"),
+    (b'[{"KV":{"Verb":"set","Key":"a","Flags":"1"}}]', 400, "Failed to parse body: json: cannot unmarshal string into Go struct field .Flags of type uint64"),
     (b'[{"KV":{"Verb":"set","Key":"a","Flags":-1}}]', 400, None), (b'[{"KV":{"Verb":"set","Key":"a","Index":1.5}}]', 400, None),
     (b'[{"KV":{"Verb":"set","Key":"a","Value":"%"}}]', 400, "Failed to parse body: illegal base64 data at input byte 0"),
-    (b'[{"KV":{"Verb":"lock","Key":"a"}}]', 500, "missing session"), (b'[{"KV":{"Verb":"lock","Key":"a","Session":"x"}}]', 500, None),
-    (b'[{"KV":{"Verb":"get","Key":"a"},"Node":{}}]', 400, None), (b'[{"Node":{"Verb":"get"}}]', 400, None), (b"[" * 40 + b"]" * 40, 400, None),
-    (b'[{"KV":{"Verb":"set","Key":"' + b"k" * 4097 + b'"}}]', 400, None),
+    (b'[{"KV":{"Verb":"lock","Key":"a"}}]', 409, "missing session"),
+    (b'[{"KV":{"Verb":"lock","Key":"a","Session":"x"}}]', 409, "failed session lookup: index error: UUID must be 36 characters"),
+    (b'[{"KV":{"Verb":"get","Key":"a"},"Node":{}}]', 400, None), (b'[{}]', 400, None), (b'[{"Node":{"Verb":"get"}}]', 409, "Must provide node"),
+    (b'[{"Node":{"Verb":"fly","Node":{"Node":"x"}}}]', 409, 'unknown Node verb "fly"'), (b'[{"Service":{"Verb":"set","Service":{"Service":"x"}}}]', 409, "Must provide node"),
+    (b'[{"Service":{"Verb":"set","Node":"x","Service":{"ID":"x"}}}]', 409, "Must provide service name with ID"),
+    (b'[{"Check":{"Verb":"set","Check":{"Node":"x","Name":"c","Status":"odd"}}}]', 409, "Status for checks must 'passing', 'warning', 'critical'"),
+    (b'[{"Check":{"Verb":"set","Check":{"Node":"x"}}}]', 409, "Must provide check ID or name"), (b'[{"Check":[]}]', 400, None),
+    (b'[{"Node":{"Verb":"set","Node":{"Node":"x\\u0001"}}}]', 409, None), (b'[{"Node":{"Verb":"set","Node":{"Node":"x","ID":"1"}}}]', 409, None), (b"[" * 40 + b"]" * 40, 400, None),
+    (b'[{"KV":{"Verb":"set","Key":"' + b"k" * 4097 + b'"}}]', 409, None),
     (b"[" + b",".join([b'{"KV":{"Verb":"get","Key":"a"}}'] * 129) + b"]", 413, "Transaction contains too many operations (129 > 128)"),
 ]
 
@@ -83,5 +128,6 @@ WRONG = [
 @pytest.mark.parametrize("body,status,text", WRONG, ids=[str(i) for i in range(len(WRONG))])
 def test_errors(shared, body, status, text):
     r = shared.nodes[1].request("PUT", TXN, body)
-    assert r.status == status and (text is None or r.body.decode() == text), r
+    got = r.json["Errors"][0]["What"] if status == 409 else r.body.decode()
+    assert r.status == status and (text is None or got == text), r
     assert shared.nodes[1].get("/livez").status == 200

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Targets of health checks. First byte: 1 TCP, else HTTP. What is accepted makes one request line:
- * no way to slip in a second one, or a header. */
+ * no way to slip in a second one, or a header. The same of targets that are fetched. */
 #include <stdlib.h>
 
-#include "server/core/probe.h"
+#include "server/core/fetch.h"
 
 static void check_plain(const char *s)
 {
@@ -21,6 +21,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (len == 0) {
         return 0;
     }
+    struct fetch_request q = {.kind = (enum fetch_kind)(data[0] % 3),
+                              .target = slice_of(data + 1, len - 1)};
+    if (fetch_check(&q, &e) == 0) {
+        for (size_t i = 0; i < q.target.len; i++) {
+            MU_INVARIANT(q.target.p[i] > ' ' && q.target.p[i] < 0x7f);
+        }
+    } else {
+        MU_INVARIANT(e.code == MU_E_BAD_REQUEST && e.text[0] != '\0');
+    }
+    e = (struct err){0};
     enum check_type type = data[0] == 1 ? CHECK_TCP : CHECK_HTTP;
     if (probe_target_parse(type, slice_of(data + 1, len - 1), &t, &e) != 0) {
         MU_INVARIANT(e.code == MU_E_BAD_REQUEST && e.text[0] != '\0');

@@ -86,6 +86,8 @@ static const char *make_message(struct load *l, struct stream *t)
         p[n++] = 8;
         n += put_varint(p + n, t->lease != 0 ? t->lease : 600);
         break;
+    default:
+        load_die("etcd has no such operation");
     }
     t->msg[0] = 0;
     for (int i = 0; i < 4; i++) {

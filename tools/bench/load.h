@@ -6,12 +6,22 @@
 #include <stdint.h>
 
 enum load_server { LOAD_MUSTER, LOAD_CONSUL, LOAD_ETCD };
-enum load_op { LOAD_PUT, LOAD_GET, LOAD_REGISTER, LOAD_KEEPALIVE };
+enum load_op {
+    LOAD_PUT,
+    LOAD_GET, /* linearizable */
+    LOAD_REGISTER,
+    LOAD_KEEPALIVE,
+    LOAD_GET_DEFAULT, /* these of Consul's API alone */
+    LOAD_GET_STALE,
+    LOAD_AGENT,
+    LOAD_OPS
+};
 
 enum {
     LOAD_PORTS_MAX = 8,
     LOAD_KEYS = 100000,
-    LOAD_BATCH = 64 /* leases in one keep-alive request of muster */
+    LOAD_AGENT_IDS = 100, /* services of the agent, described anew again and again */
+    LOAD_BATCH = 64       /* leases in one keep-alive request of muster */
 };
 
 struct load {

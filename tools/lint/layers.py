@@ -13,6 +13,7 @@ import tree
 # Name in the table: the headers it stands for.
 LIBRARIES = {
     "jansson": ["jansson.h"],
+    "pcre2": ["pcre2.h"],
     "openssl": ["openssl/*"],
     "xxhash": ["xxhash.h"],
     "lmdb": ["lmdb.h"],

@@ -276,6 +276,8 @@ static void test_nodes(void **state)
     assert_true(b.code == 0 && !b.is_changed && b.mod_rev == 1);
     assert_int_equal(MU_E_NOT_FOUND, run_one(k, node_op(OP_NODE_GET, "n2", "")).code);
     assert_int_equal(0, run_one(k, node_op(OP_NODE_GET, "n1", "")).code);
+    struct command_result kept = run_one(k, node_op(OP_NODE_ENSURE, "n1", "10.0.0.9"));
+    assert_true(kept.code == 0 && !kept.is_changed);
     struct op cas = node_op(OP_NODE_CAS, "n1", "10.0.0.2");
     assert_int_equal(MU_E_EXISTS, run_one(k, cas).code);
     cas.expect = 2;
@@ -286,6 +288,7 @@ static void test_nodes(void **state)
     assert_int_equal(MU_E_REVISION_MISMATCH, run_one(k, cas).code);
     assert_int_equal(0, run_one(k, node_op(OP_NODE_DELETE, "n1", "")).code);
     assert_int_equal(0, run_one(k, node_op(OP_NODE_DELETE, "n1", "")).code);
+    assert_true(run_one(k, node_op(OP_NODE_ENSURE, "n1", "10.0.0.9")).is_changed);
     see_all(k);
 }
 
@@ -584,8 +587,8 @@ static struct op random_check(uint64_t *seed, mu_lease_id *lease)
 
 static struct op random_op(uint64_t *seed, mu_lease_id *lease, struct buf *list)
 {
-    static const enum op_type on_node[] = {OP_NODE_SET, OP_NODE_SET, OP_NODE_SET, OP_NODE_DELETE,
-                                           OP_NODE_MOVE};
+    static const enum op_type on_node[] = {OP_NODE_SET,    OP_NODE_SET,  OP_NODE_SET,
+                                           OP_NODE_DELETE, OP_NODE_MOVE, OP_NODE_ENSURE};
     static const enum op_type on_service[] = {OP_SERVICE_SET, OP_SERVICE_SET, OP_SERVICE_SET,
                                               OP_SERVICE_GET, OP_SERVICE_DELETE};
     struct op o;

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What operators ask about and do to the cluster
+ * (https://developer.hashicorp.com/consul/api-docs/operator). */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "server/consul/body.h"
+#include "server/consul/change.h"
+#include "server/consul/list.h"
+
+#define SETTINGS  SLICE_LIT("operator")
+#define AUTOPILOT SLICE_LIT("autopilot")
+
+enum { NS_PER_MS = 1000000, NS_PER_S = 1000 * NS_PER_MS };
+
+/* --- autopilot: its settings are kept and told; what it does is not left to settings here --- */
+
+struct autopilot {
+    int64_t contact, stable; /* ns */
+    int64_t trailing, quorum;
+    struct slice zone, version;
+    int cleans, no_upgrade;
+    struct slice text;
+    uint64_t expect;
+    int has_cas;
+};
+
+#define AT(m) offsetof(struct autopilot, m)
+static const struct body_field fields[] = {
+    {"CleanupDeadServers", BODY_BOOL, AT(cleans), NULL},
+    {"LastContactThreshold", BODY_DURATION, AT(contact), NULL},
+    {"MaxTrailingLogs", BODY_INT, AT(trailing), NULL},
+    {"MinQuorum", BODY_INT, AT(quorum), NULL},
+    {"ServerStabilizationTime", BODY_DURATION, AT(stable), NULL},
+    {"RedundancyZoneTag", BODY_STR, AT(zone), NULL},
+    {"DisableUpgradeMigration", BODY_BOOL, AT(no_upgrade), NULL},
+    {"UpgradeVersionTag", BODY_STR, AT(version), NULL},
+    {"CreateIndex", BODY_SKIPPED, 0, NULL},
+    {"ModifyIndex", BODY_SKIPPED, 0, NULL},
+};
+#undef AT
+static const struct body_table table = {"api.AutopilotConfiguration", sizeof(struct autopilot),
+                                        fields, N_ELEMENTS(fields)};
+
+static const char defaults[] =
+    "{\"CleanupDeadServers\":true,\"LastContactThreshold\":\"200ms\",\"MaxTrailingLogs\":250,"
+    "\"MinQuorum\":0,\"ServerStabilizationTime\":\"10s\",\"RedundancyZoneTag\":\"\","
+    "\"DisableUpgradeMigration\":false,\"UpgradeVersionTag\":\"\"}";
+
+static void put_duration(struct jw *w, const char *name, int64_t ns)
+{
+    char text[32];
+    (void)snprintf(text, sizeof(text), ns % NS_PER_S == 0 ? "%llds" : "%lldms",
+                   (long long)(ns % NS_PER_S == 0 ? ns / NS_PER_S : ns / NS_PER_MS));
+    jw_key(w, name);
+    jw_str(w, text);
+}
+
+static void put_int(struct jw *w, const char *name, int64_t n)
+{
+    jw_key(w, name);
+    jw_i64(w, n);
+}
+
+static void put_bool(struct jw *w, const char *name, int v)
+{
+    jw_key(w, name);
+    jw_bool(w, v);
+}
+
+static void put_text(struct jw *w, const char *name, struct slice s)
+{
+    jw_key(w, name);
+    jw_slice(w, s);
+}
+
+static struct slice settings_text(struct consul_call *k, const struct autopilot *a)
+{
+    struct jw w;
+    struct buf b;
+    buf_init(&b);
+    jw_init(&w, &b);
+    jw_obj(&w);
+    put_bool(&w, "CleanupDeadServers", a->cleans);
+    put_duration(&w, "LastContactThreshold", a->contact);
+    put_int(&w, "MaxTrailingLogs", a->trailing);
+    put_int(&w, "MinQuorum", a->quorum);
+    put_duration(&w, "ServerStabilizationTime", a->stable);
+    put_text(&w, "RedundancyZoneTag", a->zone);
+    put_bool(&w, "DisableUpgradeMigration", a->no_upgrade);
+    put_text(&w, "UpgradeVersionTag", a->version);
+    jw_end(&w);
+    struct slice text = consul_keep(k->r, buf_slice(&b));
+    buf_fini(&b);
+    return text;
+}
+
+/* What nobody wrote yet is at index 1. */
+static int render_settings(struct consul_read *g, struct view *v, struct buf *out)
+{
+    struct record_row row;
+    struct jw w;
+    int rc = view_record(v, SETTINGS, AUTOPILOT, &row);
+    if (rc == MU_E_NOT_FOUND) {
+        row = (struct record_row){.meta = {.create_rev = 1, .mod_rev = 1},
+                                  .body = slice_str(defaults)};
+        rc = 0;
+    }
+    if (rc == 0) {
+        list_raise(g, row.meta.mod_rev);
+        jw_init(&w, out);
+        consul_record_show(&w, &row);
+    }
+    return rc;
+}
+
+void consul_operator_autopilot(struct consul_call *k)
+{
+    struct consul_read *g =
+        consul_may(k, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_READ) ? consul_read_new(k) : NULL;
+    if (g != NULL) {
+        consul_record_watch(g, SETTINGS);
+        consul_read_start(g, render_settings);
+    }
+}
+
+static int plan_settings(struct consul_change *h, struct view *v)
+{
+    const struct autopilot *a = h->data;
+    struct record_row row;
+    int is_first = view_record(v, SETTINGS, AUTOPILOT, &row) == MU_E_NOT_FOUND;
+    if (!a->has_cas) {
+        consul_change_set(h, SETTINGS, AUTOPILOT, a->text);
+    } else {
+        uint64_t expect = is_first && a->expect == 1 ? 0 : a->expect == 0 ? UINT64_MAX : a->expect;
+        consul_change_cas(h, SETTINGS, AUTOPILOT, a->text, expect);
+    }
+    return 0;
+}
+
+static void settings_written(struct consul_write *w)
+{
+    const struct consul_change *h = w->data;
+    int rc = consul_change_outcome(w);
+    if (rc >= 0) {
+        consul_bool(w->r, ((const struct autopilot *)h->data)->has_cas ? rc : 1);
+    }
+}
+
+void consul_operator_autopilot_put(struct consul_call *k)
+{
+    struct autopilot *a = http_alloc(k->r, sizeof(*a));
+    *a = (struct autopilot){.has_cas = consul_flag(k->r, "cas")};
+    if (!consul_may(k, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_WRITE) || consul_dc(k) != 0 ||
+        consul_u64(k->r, "cas", &a->expect) != 0) {
+        return;
+    }
+    struct body b = {.alloc = (void *(*)(void *, size_t))http_alloc, .arg = k->r};
+    if (body_read(&b, http_body(k->r), &table, a) != 0) {
+        consul_text(k->r, 400, "Error parsing autopilot config: %s", b.error);
+        return;
+    }
+    a->text = settings_text(k, a);
+    consul_change_start(consul_change_new(k, a), plan_settings, settings_written);
+}
+
+/* --- how healthy the servers are --- */
+
+static int is_well(const struct replica_member_status *m)
+{
+    return m->is_self || m->is_reachable;
+}
+
+static void server_health(struct jw *w, const struct replica_status *s,
+                          const struct replica_member_status *m)
+{
+    char text[32];
+    (void)snprintf(text, sizeof(text), "%016llx", (unsigned long long)m->m.id);
+    jw_obj(w);
+    put_text(w, "ID", slice_str(text));
+    put_text(w, "Name", slice_str(m->m.name));
+    put_text(w, "Address", slice_str(m->m.address));
+    put_text(w, "SerfStatus", is_well(m) ? SLICE_LIT("alive") : SLICE_LIT("failed"));
+    put_text(w, "Version", SLICE_LIT(CONSUL_API_VERSION));
+    put_bool(w, "Leader", m->m.id == s->leader);
+    (void)snprintf(text, sizeof(text), "%lldms",
+                   (long long)(m->is_self || m->last_heard_ms < 0 ? 0 : m->last_heard_ms));
+    put_text(w, "LastContact", slice_str(text));
+    put_int(w, "LastTerm", (int64_t)s->term);
+    put_int(w, "LastIndex", (int64_t)(m->is_self ? s->last : m->match));
+    put_bool(w, "Healthy", is_well(m));
+    put_bool(w, "Voter", m->m.is_voter);
+    put_text(w, "StableSince", SLICE_LIT("1970-01-01T00:00:00Z"));
+    jw_end(w);
+}
+
+static void health_done(struct core_request *q)
+{
+    struct consul_status *s = CONTAINER_OF(q, struct consul_status, a.q);
+    int n_voters = 0, n_well = 0, is_all = 1;
+    struct jw w;
+    if (q->code != 0) {
+        consul_fail(s->r, q->code, q->err.text);
+        return;
+    }
+    for (size_t i = 0; i < s->status.n_members; i++) {
+        const struct replica_member_status *m = &s->status.members[i];
+        n_voters += m->m.is_voter;
+        n_well += m->m.is_voter && is_well(m);
+        is_all &= is_well(m);
+    }
+    int quorum = n_voters / 2 + 1;
+    jw_init(&w, http_scratch(s->r));
+    jw_obj(&w);
+    put_bool(&w, "Healthy", is_all);
+    put_int(&w, "FailureTolerance", n_well > quorum ? n_well - quorum : 0);
+    jw_key(&w, "Servers");
+    jw_arr(&w);
+    for (size_t i = 0; i < s->status.n_members; i++) {
+        server_health(&w, &s->status, &s->status.members[i]);
+    }
+    jw_end(&w);
+    jw_end(&w);
+    consul_json(s->r, is_all ? 200 : 429, buf_slice(w.out));
+}
+
+void consul_operator_health(struct consul_call *k)
+{
+    if (consul_may(k, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_READ)) {
+        consul_ask_status(k, health_done);
+    }
+}
+
+/* --- members --- */
+
+struct order {
+    struct consul_status s;
+    struct slice id, address;
+};
+
+static void ordered(struct core_request *q)
+{
+    struct consul_status *s = CONTAINER_OF(q, struct consul_status, a.q);
+    if (q->code == MU_E_NOT_LEADER) {
+        consul_text(s->r, 500, "node is not the leader: ask the one that /v1/status/leader names");
+    } else if (q->code != 0) {
+        consul_fail(s->r, q->code, q->err.text);
+    } else if (s->a.op == CORE_TRANSFER) {
+        consul_json(s->r, 200, SLICE_LIT("{\"Success\":true}"));
+    } else {
+        http_respond(s->r, 200, NULL, slice_of(NULL, 0));
+    }
+}
+
+static void send(struct order *o, enum core_admin_op op, mu_node_id node)
+{
+    o->s.a.op = op;
+    o->s.a.node = node;
+    o->s.a.q.done = ordered;
+    core_admin(o->s.c->core, &o->s.a, CONSUL_WRITE_MS);
+}
+
+static void find_peer(struct core_request *q)
+{
+    struct order *o = CONTAINER_OF(q, struct order, s.a.q);
+    const struct replica_status *s = &o->s.status;
+    char id[24];
+    if (q->code != 0) {
+        consul_fail(o->s.r, q->code, q->err.text);
+        return;
+    }
+    for (size_t i = 0; i < s->n_members; i++) {
+        const struct replica_member *m = &s->members[i].m;
+        (void)snprintf(id, sizeof(id), "%016llx", (unsigned long long)m->id);
+        if (o->id.len != 0 ? slice_eq(o->id, slice_str(id))
+                           : slice_eq(o->address, slice_str(m->address))) {
+            send(o, CORE_MEMBER_REMOVE, m->id);
+            return;
+        }
+    }
+    consul_text(o->s.r, 500, "%s \"%.*s\" was not found in the Raft configuration",
+                o->id.len != 0 ? "id" : "address",
+                SLICE_FMT((o->id.len != 0 ? o->id : o->address)));
+}
+
+static struct order *order_new(struct consul_call *k)
+{
+    struct order *o = http_alloc(k->r, sizeof(*o));
+    memset(o, 0, sizeof(*o));
+    o->s.r = k->r;
+    o->s.c = k->c;
+    o->s.a.q.reply = worker_mailbox(http_worker(k->r));
+    return o;
+}
+
+void consul_operator_peer_delete(struct consul_call *k)
+{
+    struct order *o = order_new(k);
+    (void)http_query(k->r, "id", &o->id);
+    (void)http_query(k->r, "address", &o->address);
+    if (!consul_may(k, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_WRITE) || consul_dc(k) != 0) {
+        return;
+    }
+    if ((o->id.len == 0) == (o->address.len == 0)) {
+        consul_text(k->r, 400, "%s",
+                    o->id.len == 0 ? "Must specify either ?id with the server's ID or ?address "
+                                     "with IP:port of peer to remove"
+                                   : "Must specify only one of ?id or ?address");
+        return;
+    }
+    o->s.a.op = CORE_STATUS;
+    o->s.a.out_status = &o->s.status;
+    o->s.a.q.done = find_peer;
+    core_admin(k->c->core, &o->s.a, CONSUL_HOLD_MS);
+}
+
+void consul_operator_transfer(struct consul_call *k)
+{
+    if (consul_may(k, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_WRITE) && consul_dc(k) == 0) {
+        send(order_new(k), CORE_TRANSFER, 0);
+    }
+}
+
+void consul_operator_keyring(struct consul_call *k)
+{
+    if (consul_may(k, ACCESS_KEYRING, slice_of(NULL, 0), ACCESS_READ)) {
+        consul_text(k->r, 500,
+                    "There is no keyring: members talk TLS with certificates (peer_tls.*)");
+    }
+}

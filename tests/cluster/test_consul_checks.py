@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Consul face: what its checks ask. Real listeners stand in this process, gRPC's own library in another one."""
+import http.server
+import os
+import pathlib
+import socket
+import ssl
+import subprocess
+import threading
+
+import pytest
+from harness import Cluster, wait_for
+
+HERE = pathlib.Path(__file__).parent
+SYSTEM_PYTHON = "/usr/bin/python3"  # Debian's python3-grpcio is there
+
+
+def openssl(*args):
+    subprocess.run(["openssl", *args], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def certs(tmp_path_factory):
+    d = tmp_path_factory.mktemp("certs")
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(d / "key"), "-out", str(d / "cert"), "-days", "2",
+            "-subj", "/CN=inside.example", "-addext", "subjectAltName=DNS:inside.example")
+    return d
+
+
+@pytest.fixture(scope="module")
+def cluster(certs):
+    """Its nodes believe that certificate, as an operator's machine believes a house's authority."""
+    os.environ["SSL_CERT_FILE"] = str(certs / "cert")
+    c = Cluster(3)
+    try:
+        c.start().settled()
+        yield c
+    finally:
+        c.close()
+        del os.environ["SSL_CERT_FILE"]
+
+
+@pytest.fixture(autouse=True)
+def forget(cluster):
+    """What one test checks is nothing to the next one."""
+    yield
+    for name in cluster.nodes[0].get("/v1/agent/checks").json:
+        cluster.nodes[0].put("/v1/agent/check/deregister/" + name)
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.seen.append((self.command, self.path, dict(self.headers)))
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path[3:])
+        elif self.path == "/round":
+            self.send_response(302)
+            self.send_header("Location", "/round")
+        else:
+            self.send_response(int(self.path[1:4]))
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(b"hello")
+
+    do_POST = do_HEAD = do_GET
+
+    def log_message(self, *args):
+        pass
+
+
+def serve(context=None):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server.seen = []
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.fixture(scope="module")
+def web():
+    server = serve()
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def secure(certs):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certs / "cert", certs / "key")
+    server = serve(context)
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture
+def health(tmp_path):
+    p = subprocess.Popen([SYSTEM_PYTHON, str(HERE / "health_server.py"), str(tmp_path)], stdout=subprocess.PIPE)
+    p.files, p.port = tmp_path, int(p.stdout.readline())
+    yield p
+    p.kill()
+    p.wait()
+
+
+def check(node, name):
+    return node.get("/v1/agent/checks").json.get(name, {})
+
+
+def expect(cluster, name, status, words, **definition):
+    """The check comes to be as expected, as any node tells."""
+    r = cluster.nodes[0].put("/v1/agent/check/register", {"CheckID": name, "Name": name, "Interval": "1s", "Timeout": "5s", **definition})
+    assert r.status == 200, r
+    see(cluster, name, status, words)
+
+
+def see(cluster, name, status, words):
+    def look():
+        got = check(cluster.nodes[1], name)
+        return got.get("Status") == status and words in got.get("Output", "") or None
+    try:
+        wait_for(look, 20, f"{name} to be {status}")
+    except AssertionError as e:
+        raise AssertionError(f"{e}; it is {check(cluster.nodes[1], name)}") from None
+
+
+def test_http_checks(cluster, web):
+    url = f"http://127.0.0.1:{web.server_port}"
+    expect(cluster, "h-200", "passing", f"HTTP GET {url}/200: 200 OK Output: hello", HTTP=url + "/200")
+    expect(cluster, "h-429", "warning", "429 Too Many Requests", HTTP=url + "/429")
+    expect(cluster, "h-500", "critical", "500 Internal Server Error", HTTP=url + "/500")
+    expect(cluster, "h-302", "passing", "200 OK Output: hello", HTTP=url + "/to/200")
+    expect(cluster, "h-not", "critical", "302 Found", HTTP=url + "/to/200", DisableRedirects=True)
+    expect(cluster, "h-round", "critical", "edirects", HTTP=url + "/round")
+    expect(cluster, "h-post", "passing", "HTTP POST", HTTP=url + "/201", Method="POST", Body="question", Header={"X-Two": ["a", "b"]})
+    seen = [h for m, p, h in web.seen if (m, p) == ("POST", "/201")]
+    assert seen[0]["Content-Length"] == "8" and seen[0]["X-Two"] in ("a", "b") and seen[0]["User-Agent"] == "Consul Health Check"
+    expect(cluster, "h-head", "passing", "HTTP HEAD", HTTP=url + "/204", Method="HEAD")
+    expect(cluster, "h-gone", "critical", "onnect", HTTP="http://127.0.0.1:1/")
+    expect(cluster, "h-link", "critical", "", HTTP="http://169.254.169.254/latest", Timeout="2s")
+
+
+def test_https_checks(cluster, secure):
+    url = f"https://127.0.0.1:{secure.server_port}/200"
+    expect(cluster, "s-other", "critical", "", HTTP=url)  # the certificate is of another name
+    expect(cluster, "s-name", "passing", "200 OK Output: hello", HTTP=url, TLSServerName="inside.example")
+    expect(cluster, "s-wrong", "critical", "", HTTP=url, TLSServerName="outside.example")
+    expect(cluster, "s-skip", "passing", "200 OK", HTTP=url, TLSSkipVerify=True)
+    hosts = {h["Host"] for _, _, h in secure.seen}
+    assert hosts == {f"127.0.0.1:{secure.server_port}"}
+
+
+def test_udp_checks(cluster):
+    """Well unless the host says that nobody is there."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("127.0.0.1", 0))
+    port = s.getsockname()[1]
+    expect(cluster, "u", "passing", f"UDP connect 127.0.0.1:{port}: Success", UDP=f"127.0.0.1:{port}", Timeout="1s")
+    s.close()
+    see(cluster, "u", "critical", "refused")
+
+
+def test_grpc_checks(cluster, health):
+    target = f"127.0.0.1:{health.port}"
+    expect(cluster, "g", "passing", f"gRPC check {target}: success", GRPC=target)
+    expect(cluster, "g-one", "critical", "not serving", GRPC=target + "/one")
+    (health.files / "one").touch()
+    see(cluster, "g-one", "passing", f"gRPC check {target}/one: success")
+    expect(cluster, "g-none", "critical", "rpc error: code 5", GRPC=target + "/unknown")
+    expect(cluster, "g-tls", "critical", "", GRPC=target, GRPCUseTLS=True)
+    expect(cluster, "p", "passing", "HTTP2 ping was successful", H2PING=target, H2PingUseTLS=False)
+    expect(cluster, "p-tls", "critical", "HTTP2 ping", H2PING=target)
+    health.kill()
+    see(cluster, "g", "critical", "onnect")
+    see(cluster, "p", "critical", "HTTP2 ping")
+
+
+def test_http_that_is_not_2(cluster, web):
+    expect(cluster, "p-1", "critical", "", H2PING=f"127.0.0.1:{web.server_port}", H2PingUseTLS=False)
+    expect(cluster, "g-1", "critical", "", GRPC=f"127.0.0.1:{web.server_port}")
+
+
+def test_aliases_follow(cluster):
+    a, b, _ = cluster.nodes
+    for name in ("al-one", "al-two"):
+        assert a.put("/v1/agent/service/register", {"Name": name, "Checks": [{"CheckID": name + "-ttl", "TTL": "10m", "Status": "passing"}]}).status == 200
+    assert b.put("/v1/agent/check/register", {"CheckID": "alias", "Name": "alias", "ServiceID": "al-two", "AliasService": "al-one"}).status == 200
+    see(cluster, "alias", "passing", "All checks passing.")
+    for status, action in (("warning", "warn"), ("critical", "fail")):
+        assert a.put(f"/v1/agent/check/{action}/al-one-ttl?note=because").status == 200
+        see(cluster, "alias", status, "failing: because")
+    assert a.put("/v1/agent/check/pass/al-one-ttl").status == 200
+    see(cluster, "alias", "passing", "All checks passing.")
+    assert a.put("/v1/agent/service/deregister/al-one").status == 200
+    see(cluster, "alias", "critical", 'Service "al-one" could not be found on node')
+    assert a.put("/v1/catalog/register", {"Node": "outside", "Address": "10.1.1.1", "Check": {"CheckID": "up", "Name": "up", "Status": "critical", "Output": "down"}}).status == 200
+    assert b.put("/v1/agent/check/register", {"CheckID": "alias-node", "Name": "an", "AliasNode": "outside"}).status == 200
+    see(cluster, "alias-node", "critical", 'Aliased check "up" failing: down')
+    a.put("/v1/catalog/deregister", {"Node": "outside"})
+
+
+@pytest.mark.parametrize("definition,words", [
+    ({"HTTP": "ftp://x/", "Interval": "1s"}, "http:// or https://"), ({"HTTP": "https://", "Interval": "1s"}, "host"), ({"HTTP": "http://a b/", "Interval": "1s"}, "visible ASCII"),
+    ({"HTTP": "https://h:99999/", "Interval": "1s"}, "65535"), ({"UDP": "nowhere", "Interval": "1s"}, "host:port"), ({"GRPC": "nowhere", "Interval": "1s"}, "host:port"),
+    ({"GRPC": "h:1/" + "s" * 600, "Interval": "1s"}, "host:port"), ({"H2PING": "h:1/x", "Interval": "1s"}, "host:port"), ({"HTTP": "http://h/" + "p" * 5000, "Interval": "1s"}, "at most"),
+    ({"TCP": "h:1", "TCPUseTLS": True, "Interval": "1s"}, "TLS"), ({"HTTP": "https://h/", "TLSServerName": "a\nb", "Interval": "1s"}, "TLSServerName"), ({"GRPC": "h:1"}, "Interval must be > 0"),
+    ({"AliasService": "x", "Interval": "1s"}, "Interval cannot be set for Alias checks"), ({"Args": ["true"], "Interval": "1s"}, "Scripts are disabled"),
+    ({"HTTP": "http://h/", "Header": {"Host\r\nX": ["a"]}, "Interval": "1s"}, "cannot be sent"),
+])
+def test_definitions_that_are_wrong(cluster, definition, words):
+    r = cluster.nodes[2].put("/v1/agent/check/register", {"Name": "wrong", "CheckID": "wrong", **definition})
+    assert r.status == 400 and words in r.body.decode(), r
