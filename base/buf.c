@@ -23,42 +23,21 @@ void buf_clear(struct buf *b)
     b->len = 0;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+uint8_t *buf_grow(struct buf *b, size_t n)
 {
     MU_INVARIANT(n <= SIZE_MAX / 2 - b->len);
-    if (b->cap - b->len < n) {
-        size_t cap = b->cap != 0 ? b->cap : 64;
-        while (cap < b->len + n) {
-            cap *= 2;
-        }
-        b->p = mem_realloc(b->p, cap);
-        b->cap = cap;
+    size_t cap = b->cap != 0 ? b->cap : 64;
+    while (cap < b->len + n) {
+        cap *= 2;
     }
+    b->p = mem_realloc(b->p, cap);
+    b->cap = cap;
     return b->p + b->len;
-}
-
-void buf_append(struct buf *b, const void *p, size_t n)
-{
-    if (n != 0) {
-        memcpy(buf_reserve(b, n), p, n);
-        b->len += n;
-    }
-}
-
-void buf_append_slice(struct buf *b, struct slice s)
-{
-    buf_append(b, s.p, s.len);
 }
 
 void buf_append_str(struct buf *b, const char *s)
 {
     buf_append(b, s, strlen(s));
-}
-
-void buf_append_byte(struct buf *b, uint8_t c)
-{
-    *buf_reserve(b, 1) = c;
-    b->len++;
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

@@ -68,14 +68,12 @@ static void write_done(struct core_request *q)
 
 static void propose(struct consul_write *w)
 {
-    struct command *cmd = mem_zalloc(sizeof(*cmd));
+    struct command cmd = {.type = CMD_TXN};
     memset(&w->cw, 0, sizeof(w->cw));
     w->cw.q.reply = worker_mailbox(http_worker(w->r));
     w->cw.q.done = write_done;
-    cmd->type = CMD_TXN;
-    cmd->u.txn = (struct cmd_txn){.n = w->n, .wants_rows = w->wants_rows, .ops = w->ops};
-    core_propose(w->c->core, &w->cw, cmd, CONSUL_WRITE_MS);
-    mem_free(cmd);
+    cmd.u.txn = (struct cmd_txn){.n = w->n, .wants_rows = w->wants_rows, .ops = w->ops};
+    core_propose(w->c->core, &w->cw, &cmd, CONSUL_WRITE_MS);
 }
 
 void consul_write(struct consul_call *k, const struct op *ops, size_t n, int wants_rows,

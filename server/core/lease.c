@@ -205,22 +205,21 @@ static void steps_done(struct core *c, void *arg, int code, const struct command
 
 static void steps_propose(struct leases *ls, enum command_type type, struct lease **due, size_t n)
 {
-    struct command *cmd = mem_zalloc(sizeof(*cmd));
+    struct command cmd = {.type = type};
     struct step_batch *b = mem_zalloc(sizeof(*b));
-    cmd->type = type;
-    cmd->u.lease_steps.n = n;
+    struct lease_step *steps = mem_alloc(n * sizeof(*steps));
+    cmd.u.lease_steps = (struct cmd_lease_steps){.n = n, .items = steps};
     b->leases = ls;
     b->n = n;
     for (size_t i = 0; i < n; i++) {
-        cmd->u.lease_steps.items[i] =
-            (struct lease_step){.id = due[i]->row.id, .generation = due[i]->row.generation};
+        steps[i] = (struct lease_step){.id = due[i]->row.id, .generation = due[i]->row.generation};
         b->ids[i] = due[i]->row.id;
         due[i]->is_pending = 1;
         due[i]->deadline = INT64_MAX;
         wheel_remove(due[i]);
     }
-    core_propose_own(ls->core, cmd, 1, steps_done, b);
-    mem_free(cmd);
+    core_propose_own(ls->core, &cmd, 1, steps_done, b);
+    mem_free(steps);
 }
 
 struct due_list {
@@ -257,9 +256,10 @@ static void slot_run(struct leases *ls, int64_t at, struct due_list *overdue, st
 
 static void checkpoint(struct leases *ls)
 {
-    struct command *cmd = mem_zalloc(sizeof(*cmd));
+    struct command cmd = {.type = CMD_LEASE_CHECKPOINT};
+    struct lease_step *steps = mem_alloc(COMMAND_LEASES_MAX * sizeof(*steps));
     struct lease *l, *tmp;
-    cmd->type = CMD_LEASE_CHECKPOINT;
+    size_t n = 0;
     HASH_ITER(hh, ls->table, l, tmp)
     {
         if (l->row.ttl_ms < CHECKPOINT_TTL_MS || l->is_pending || l->row.is_overdue ||
@@ -272,16 +272,17 @@ static void checkpoint(struct leases *ls)
             continue;
         }
         l->row.remaining_ms = left;
-        cmd->u.lease_steps.items[cmd->u.lease_steps.n++] = (struct lease_step){
+        steps[n++] = (struct lease_step){
             .id = l->row.id, .generation = l->row.generation, .remaining_ms = left};
-        if (cmd->u.lease_steps.n == COMMAND_LEASES_MAX) {
+        if (n == COMMAND_LEASES_MAX) {
             break; /* the others at the next turn */
         }
     }
-    if (cmd->u.lease_steps.n > 0) {
-        core_propose_own(ls->core, cmd, 1, NULL, NULL);
+    cmd.u.lease_steps = (struct cmd_lease_steps){.n = n, .items = steps};
+    if (n > 0) {
+        core_propose_own(ls->core, &cmd, 1, NULL, NULL);
     }
-    mem_free(cmd);
+    mem_free(steps);
 }
 
 static void leases_expire_forwards(struct leases *ls);
@@ -317,13 +318,12 @@ static void on_timer(uv_timer_t *t)
 
 static void reload_steps(struct leases *ls, const struct store_entry *e)
 {
-    struct command *cmd = mem_alloc(sizeof(*cmd));
-    if (command_decode(e->data, cmd) == 0) {
-        for (size_t i = 0; i < cmd->u.lease_steps.n; i++) {
-            lease_reload(ls, cmd->u.lease_steps.items[i].id);
+    struct command cmd;
+    if (command_decode(e->data, &cmd) == 0) {
+        for (size_t i = 0; i < cmd.u.lease_steps.n; i++) {
+            lease_reload(ls, command_lease_step(&cmd.u.lease_steps, i).id);
         }
     }
-    mem_free(cmd);
 }
 
 void leases_applied(struct leases *ls, const struct store_entry *e, const struct command_result *r)
@@ -433,16 +433,13 @@ static void revive_done(struct core *c, void *arg, int code, const struct comman
  * would give it. */
 static void revive_propose(struct leases *ls, struct keepalive_job *j, size_t at, struct lease *l)
 {
-    struct command *cmd = mem_zalloc(sizeof(*cmd));
+    struct command cmd = {.type = CMD_LEASE_REVIVE};
+    struct lease_step s = {.id = l->row.id, .generation = l->row.generation};
     struct revive *v = mem_zalloc(sizeof(*v));
-    cmd->type = CMD_LEASE_REVIVE;
-    cmd->u.lease_steps.n = 1;
-    cmd->u.lease_steps.items[0] =
-        (struct lease_step){.id = l->row.id, .generation = l->row.generation};
+    cmd.u.lease_steps = (struct cmd_lease_steps){.n = 1, .items = &s};
     *v = (struct revive){.leases = ls, .job = j, .at = at};
     j->n_waiting++;
-    core_propose_own(ls->core, cmd, 1, revive_done, v);
-    mem_free(cmd);
+    core_propose_own(ls->core, &cmd, 1, revive_done, v);
 }
 
 static void keep_one(struct leases *ls, struct keepalive_job *j, size_t i, struct view *v,

@@ -220,6 +220,7 @@ void apply_lease_steps(struct apply *a, const struct command *c, struct command_
     const struct cmd_lease_steps *m = &c->u.lease_steps;
     a->notes_leases = c->type != CMD_LEASE_CHECKPOINT; /* checks that fail end sessions */
     for (size_t i = 0; i < m->n; i++) {
-        r->is_changed |= step(a, c->type, &m->items[i]);
+        struct lease_step s = command_lease_step(m, i);
+        r->is_changed |= step(a, c->type, &s);
     }
 }

@@ -224,13 +224,11 @@ static int refuse(struct apply *a, const struct op *o, const struct spot *s)
 }
 
 /* The key is free, or what is there is this service. */
-static int refuse_key(struct apply *a, struct slice key, const struct spot *s, struct slice id)
+static int refuse_key(const struct row_at *cur, const struct instance_row *old,
+                      const struct instance_row *row)
 {
-    struct row_at cur;
-    struct instance_row row;
-    instance_find(a, key, &cur, &row);
-    int is_ours = slice_eq(row.node, buf_slice(&s->node)) && slice_eq(row.service_id, id);
-    return !cur.is_live || is_ours ? 0 : MU_E_CONFLICT;
+    int is_ours = slice_eq(old->node, row->node) && slice_eq(old->service_id, row->service_id);
+    return !cur->is_live || is_ours ? 0 : MU_E_CONFLICT;
 }
 
 struct counts {
@@ -276,48 +274,58 @@ static void fill(struct apply *a, const struct op_service *m, const struct spot 
     row->n_node_critical = c->node_critical;
 }
 
-static void put(struct apply *a, const struct op_service *m, const struct spot *s, struct slice key)
+/* The filled row under its key. 0, or CONFLICT and nothing is written. */
+static int put_row(struct apply *a, const struct op_service *m, const struct spot *s,
+                   struct slice key, struct instance_row *row, mu_rev *out_def_rev)
 {
     struct row_at cur;
-    struct instance_row old, row;
+    struct instance_row old;
     struct instance_name n;
-    struct buf address;
+    int is_agent = s->is_agent || m->is_agent;
     int is_renamed = s->instance.len != 0 && !slice_eq(buf_slice(&s->instance), key);
-    buf_init(&address);
-    fill(a, m, s, &address, &row);
-    if (is_renamed) {
-        instance_bury(a, buf_slice(&s->instance));
-    }
     int rc = key_parse_instance(key, &n);
     MU_INVARIANT(rc == 0);
     instance_find(a, key, &cur, &old);
-    if (cur.is_live && instance_is_described_same(&old, &row) &&
-        s->is_agent == (s->is_agent || m->is_agent)) {
-        buf_fini(&address);
-        return;
+    if (refuse_key(&cur, &old, row) != 0) {
+        return MU_E_CONFLICT;
     }
-    row.meta = row_next_meta(a, &cur);
-    instance_judge(a, &old, &row);
-    instance_write(a, &cur, &n, &old, &row);
-    place_write(a, row.node, row.service_id, key, s->is_agent || m->is_agent);
+    if (cur.is_live && instance_is_described_same(&old, row) && s->is_agent == is_agent) {
+        *out_def_rev = old.def_rev;
+        return 0;
+    }
     if (is_renamed) {
-        checks_rename(a, row.node, row.service_id, n.service);
+        instance_bury(a, buf_slice(&s->instance));
+        instance_find(a, key, &cur, &old);
     }
+    row->meta = row_next_meta(a, &cur);
+    instance_judge(a, &old, row);
+    instance_write(a, &cur, &n, &old, row);
+    place_write(a, row->node, row->service_id, key, is_agent);
+    if (is_renamed) {
+        checks_rename(a, row->node, row->service_id, n.service);
+    }
+    *out_def_rev = row->def_rev;
+    return 0;
+}
+
+static int put(struct apply *a, const struct op_service *m, const struct spot *s, struct slice key,
+               mu_rev *out_def_rev)
+{
+    struct instance_row row;
+    struct buf address;
+    buf_init(&address);
+    fill(a, m, s, &address, &row);
+    int rc = put_row(a, m, s, key, &row, out_def_rev);
     buf_fini(&address);
+    return rc;
 }
 
 /* For the answer. The key stays in a->key. */
-static void tell(struct apply *a, struct slice key, int wants_row, struct txn_item *item)
+static void tell(struct apply *a, struct slice key, struct txn_item *item)
 {
-    struct row_at cur;
-    struct instance_row row;
     buf_clear(&a->key);
     buf_append_slice(&a->key, key);
-    instance_find(a, buf_slice(&a->key), &cur, &row);
-    item->mod_rev = row.def_rev;
-    if (wants_row) {
-        row_tell(a, buf_slice(&a->key), item);
-    }
+    row_tell(a, buf_slice(&a->key), item);
 }
 
 static void set(struct apply *a, const struct op *o, const struct spot *s, struct txn_item *item)
@@ -328,11 +336,10 @@ static void set(struct apply *a, const struct op *o, const struct spot *s, struc
     choose_key(m, s, &key);
     item->code = refuse(a, o, s);
     if (item->code == 0) {
-        item->code = refuse_key(a, buf_slice(&key), s, m->row.service_id);
+        item->code = put(a, m, s, buf_slice(&key), &item->mod_rev);
     }
-    if (item->code == 0) {
-        put(a, m, s, buf_slice(&key));
-        tell(a, buf_slice(&key), a->wants_rows, item);
+    if (item->code == 0 && a->wants_rows) {
+        tell(a, buf_slice(&key), item);
     }
     buf_fini(&key);
 }
@@ -349,7 +356,8 @@ void op_service(struct apply *a, const struct op *o, struct txn_item *item)
     } else if (is_set || (is_get && s.instance.len == 0)) {
         item->code = MU_E_NOT_FOUND;
     } else if (is_get) {
-        tell(a, buf_slice(&s.instance), 1, item);
+        item->mod_rev = rev_of(a, &s);
+        tell(a, buf_slice(&s.instance), item);
     } else if (s.instance.len != 0) {
         item->code = refuse(a, o, &s);
         if (item->code == 0) {

@@ -199,28 +199,42 @@ static void decode_lease_revoke(struct wire_reader *r, struct command *out)
     out->u.lease_revoke.id = wire_u64(r);
 }
 
-static void encode_lease_steps(struct buf *out, const struct command *c)
-{
-    const struct cmd_lease_steps *m = &c->u.lease_steps;
-    MU_INVARIANT(m->n <= COMMAND_LEASES_MAX);
-    wire_put_u32(out, (uint32_t)m->n);
-    for (size_t i = 0; i < m->n; i++) {
-        wire_put_u64(out, m->items[i].id);
-        wire_put_u64(out, m->items[i].generation);
-        wire_put_u64(out, (uint64_t)m->items[i].remaining_ms);
-    }
-}
+enum { STEP_SIZE = 24 };
 
 static void decode_lease_steps(struct wire_reader *r, struct command *out)
 {
     struct cmd_lease_steps *m = &out->u.lease_steps;
     size_t n = wire_u32(r);
     fail_unless(r, n <= COMMAND_LEASES_MAX);
+    m->items = NULL;
+    m->body = wire_raw(r, n * STEP_SIZE);
     m->n = r->failed ? 0 : n;
+}
+
+struct lease_step command_lease_step(const struct cmd_lease_steps *m, size_t i)
+{
+    struct wire_reader r;
+    MU_INVARIANT(i < m->n);
+    if (m->items != NULL) {
+        return m->items[i];
+    }
+    wire_read_init(&r, slice_of(m->body.p + i * STEP_SIZE, STEP_SIZE));
+    struct lease_step s = {.id = wire_u64(&r)};
+    s.generation = wire_u64(&r);
+    s.remaining_ms = (int64_t)wire_u64(&r);
+    return s;
+}
+
+static void encode_lease_steps(struct buf *out, const struct command *c)
+{
+    const struct cmd_lease_steps *m = &c->u.lease_steps;
+    MU_INVARIANT(m->n <= COMMAND_LEASES_MAX);
+    wire_put_u32(out, (uint32_t)m->n);
     for (size_t i = 0; i < m->n; i++) {
-        m->items[i].id = wire_u64(r);
-        m->items[i].generation = wire_u64(r);
-        m->items[i].remaining_ms = (int64_t)wire_u64(r);
+        struct lease_step s = command_lease_step(m, i);
+        wire_put_u64(out, s.id);
+        wire_put_u64(out, s.generation);
+        wire_put_u64(out, (uint64_t)s.remaining_ms);
     }
 }
 

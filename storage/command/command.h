@@ -90,9 +90,10 @@ struct lease_step {
     int64_t remaining_ms; /* checkpoint only */
 };
 
-struct cmd_lease_steps { /* OVERDUE, END, REVIVE, CHECKPOINT */
-    size_t n;
-    struct lease_step items[COMMAND_LEASES_MAX];
+struct cmd_lease_steps {            /* OVERDUE, END, REVIVE, CHECKPOINT */
+    size_t n;                       /* at most COMMAND_LEASES_MAX */
+    const struct lease_step *items; /* to encode */
+    struct slice body;              /* decoded */
 };
 
 struct cmd_compact {
@@ -135,6 +136,8 @@ struct command {
 void command_encode(struct buf *out, const struct command *c);
 /* Slices in *out borrow from s. MU_E_FORMAT for anything malformed, too long or unknown. */
 int command_decode(struct slice s, struct command *out);
+/* Step i of n, of a command that is to be encoded or was decoded. */
+struct lease_step command_lease_step(const struct cmd_lease_steps *m, size_t i);
 
 /* What a command came to; the same on every node, sent back to the node that forwarded it, kept for
  * request ids. */

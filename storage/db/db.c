@@ -443,13 +443,13 @@ int db_find(struct db_txn *t, enum db_table table, struct slice key, struct slic
 }
 
 /* Before a change, while a mark is set. */
-static void remember(struct db_txn *t, enum db_table table, struct slice key)
+static void remember(struct db_txn *t, enum db_table table, struct slice key, int is_new)
 {
     MDB_val k = val_of(key), v;
     if (!t->undo.is_on) {
         return;
     }
-    int rc = mdb_get(t->txn, t->db->dbi[table], &k, &v);
+    int rc = is_new ? MDB_NOTFOUND : mdb_get(t->txn, t->db->dbi[table], &k, &v);
     struct undo_entry e = {.table = table, .key = key, .had_value = rc == 0};
     if (rc == 0) {
         e.value = slice_of_val(v);
@@ -463,6 +463,11 @@ void db_mark(struct db_txn *t)
 {
     MU_INVARIANT(t->is_write && !t->undo.is_on);
     t->undo.is_on = 1;
+}
+
+void db_mark_last(struct db_txn *t)
+{
+    t->undo.is_on = 0;
 }
 
 void db_unmark(struct db_txn *t)
@@ -488,7 +493,7 @@ void db_undo(struct db_txn *t)
 void db_put(struct db_txn *t, enum db_table table, struct slice key, struct slice value, int is_at)
 {
     MDB_val k = val_of(key), v = val_of(value);
-    remember(t, table, key);
+    remember(t, table, key, 0);
     charge(t, key.len + value.len, 0);
     int rc = mdb_cursor_put(own_cursor(t, table), &k, &v, is_at ? MDB_CURRENT : 0);
     if (rc != 0) {
@@ -500,7 +505,7 @@ static uint8_t *put_room(struct db_txn *t, enum db_table table, struct slice key
                          unsigned flags)
 {
     MDB_val k = val_of(key), v = {len, NULL};
-    remember(t, table, key);
+    remember(t, table, key, (flags & MDB_APPEND) != 0);
     charge(t, key.len + len, (flags & MDB_APPEND) != 0);
     int rc = mdb_cursor_put(own_cursor(t, table), &k, &v, flags | MDB_RESERVE);
     if (rc != 0) {
@@ -524,7 +529,7 @@ uint8_t *db_append(struct db_txn *t, enum db_table table, struct slice key, size
 void db_del(struct db_txn *t, enum db_table table, struct slice key)
 {
     MDB_val k = val_of(key);
-    remember(t, table, key);
+    remember(t, table, key, 0);
     charge(t, 0, 0);
     int rc = mdb_del(t->txn, t->db->dbi[table], &k, NULL);
     if (rc != 0 && rc != MDB_NOTFOUND) {

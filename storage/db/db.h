@@ -70,8 +70,10 @@ uint8_t *db_append(struct db_txn *t, enum db_table table, struct slice key, size
 void db_del(struct db_txn *t, enum db_table table, struct slice key); /* absent is fine */
 
 /* A write transaction can take back what was done since a moment: from db_mark on, what each change
- * replaces is remembered; db_undo puts all of it back, db_unmark forgets it. One at a time. */
+ * replaces is remembered, until db_mark_last says that what follows will not be taken back; db_undo
+ * puts all of it back, db_unmark forgets it. One at a time. */
 void db_mark(struct db_txn *t);
+void db_mark_last(struct db_txn *t);
 void db_unmark(struct db_txn *t);
 void db_undo(struct db_txn *t);
 

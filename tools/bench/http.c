@@ -47,6 +47,15 @@ static size_t make_get(const char *path)
                             path);
 }
 
+/* Another value each time: an equal one would be no change, and cost nothing. */
+static void stamp_value(struct load *l)
+{
+    uint64_t number = l->serial++;
+    for (int i = 0; i < 16; i++, number >>= 4) {
+        value[i] = "0123456789abcdef"[number & 15];
+    }
+}
+
 static size_t make_muster(struct load *l, struct conn *c)
 {
     char path[160], body[LOAD_BATCH * 20 + 64];
@@ -55,6 +64,7 @@ static size_t make_muster(struct load *l, struct conn *c)
     switch (l->op) {
     case LOAD_PUT:
         snprintf(path, sizeof(path), "/api/v1/configs/bench/key%08llu", key);
+        stamp_value(l);
         return with_body("PUT", path, "text/plain", value, l->value_bytes);
     case LOAD_GET:
         snprintf(path, sizeof(path), "/api/v1/configs/bench/key%08llu", key);
@@ -84,6 +94,7 @@ static size_t make_consul(struct load *l)
     switch (l->op) {
     case LOAD_PUT:
         snprintf(path, sizeof(path), "/v1/kv/bench/key%08llu", key);
+        stamp_value(l);
         return with_body("PUT", path, "text/plain", value, l->value_bytes);
     case LOAD_GET:
     case LOAD_GET_DEFAULT:

@@ -359,8 +359,9 @@ static void note_leases(struct store *s, const struct store_entry *e)
     struct lease_row row;
     if (command_decode(e->data, cmd) == 0) {
         for (size_t i = 0; i < cmd->u.lease_steps.n; i++) {
-            if (view_lease(v, cmd->u.lease_steps.items[i].id, &row) != 0) {
-                keepers_ended(cmd->u.lease_steps.items[i].id);
+            mu_lease_id id = command_lease_step(&cmd->u.lease_steps, i).id;
+            if (view_lease(v, id, &row) != 0) {
+                keepers_ended(id);
             }
         }
     }

@@ -212,8 +212,9 @@ struct command_result kit_step(struct kit *k, enum command_type type, mu_lease_i
                                uint64_t generation, int64_t remaining_ms)
 {
     struct command c = {.type = type};
+    struct lease_step s = {id, generation, remaining_ms};
     c.u.lease_steps.n = 1;
-    c.u.lease_steps.items[0] = (struct lease_step){id, generation, remaining_ms};
+    c.u.lease_steps.items = &s;
     return kit_apply(k, &c);
 }
 
@@ -489,13 +490,14 @@ static void random_config(uint64_t *seed, struct kit_text *t, struct command *c)
     }
 }
 
-static void random_steps(uint64_t *seed, struct command *c)
+static void random_steps(uint64_t *seed, struct kit_text *t, struct command *c)
 {
     c->type = (enum command_type)(CMD_LEASE_OVERDUE + kit_below(seed, 4));
-    c->u.lease_steps.n = kit_below(seed, 12);
+    c->u.lease_steps.n = kit_below(seed, N_ELEMENTS(t->steps));
+    c->u.lease_steps.items = t->steps;
     for (size_t i = 0; i < c->u.lease_steps.n; i++) {
         mu_lease_id id = kit_below(seed, 2) ? 1 + kit_below(seed, 6) : 1000 + kit_below(seed, 1000);
-        c->u.lease_steps.items[i] =
+        t->steps[i] =
             (struct lease_step){id, 1 + kit_below(seed, 3), (int64_t)kit_below(seed, 2000)};
     }
 }
@@ -544,7 +546,7 @@ void kit_random_command(uint64_t *seed, struct kit_text *t, struct command *c)
         c->u.lease_revoke.id = 1 + kit_below(seed, 6);
         break;
     case 14:
-        random_steps(seed, c);
+        random_steps(seed, t, c);
         break;
     default:
         c->type = kit_below(seed, 8) == 0 ? CMD_COMPACT : CMD_LEASE_GRANT;

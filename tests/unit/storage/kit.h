@@ -79,6 +79,7 @@ uint64_t kit_below(uint64_t *state, uint64_t n);
  */
 struct kit_text {
     char key[16], service[16], id[16], content[16384];
+    struct lease_step steps[12];
 };
 void kit_random_command(uint64_t *seed, struct kit_text *text, struct command *c);
 /* Every table of two stores holds the same. */

@@ -41,9 +41,9 @@ static void fill_instance_put(struct cmd_instance_put *m)
 
 static void fill_steps(struct cmd_lease_steps *m)
 {
-    m->n = 2;
-    m->items[0] = (struct lease_step){0x4d2, 3, 0};
-    m->items[1] = (struct lease_step){0xffffffffffffffff, 1, 4500};
+    static const struct lease_step steps[] = {{0x4d2, 3, 0}, {0xffffffffffffffff, 1, 4500}};
+    m->n = N_ELEMENTS(steps);
+    m->items = steps;
 }
 
 static void fill(struct command *c, enum command_type type)

@@ -189,19 +189,20 @@ static int expect_next_sub(void *arg, mu_rev rev, uint32_t sub, struct slice key
 
 static void test_many_in_one_command(void **state)
 {
-    static struct command c;
+    static struct lease_step steps[COMMAND_LEASES_MAX];
+    struct command c = {.type = CMD_LEASE_END};
     struct kit k;
     struct service_row s;
     (void)state;
     kit_init(&k);
-    c = (struct command){.type = CMD_LEASE_END};
     c.u.lease_steps.n = COMMAND_LEASES_MAX;
+    c.u.lease_steps.items = steps;
     for (size_t i = 0; i < COMMAND_LEASES_MAX; i++) {
         char id[16];
         snprintf(id, sizeof(id), "%zu", i);
         kit_grant(&k, 1000 - i % 500 + i * 1000, 15000);
         kit_register_lease(&k, "web", id, 1000 - i % 500 + i * 1000);
-        c.u.lease_steps.items[i] = (struct lease_step){1000 - i % 500 + i * 1000, i % 2 ? 1 : 2, 0};
+        steps[i] = (struct lease_step){1000 - i % 500 + i * 1000, i % 2 ? 1 : 2, 0};
     }
     mu_lease_id last = 0;
     assert_int_equal(0, store_leases(k.store, count_lease, &last));

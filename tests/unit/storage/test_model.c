@@ -414,7 +414,8 @@ static void run(struct model *m, const struct command *c, struct command_result 
         break;
     default:
         for (size_t i = 0; i < c->u.lease_steps.n; i++) {
-            r->is_changed |= lease_step(m, c->type, &c->u.lease_steps.items[i]);
+            struct lease_step s = command_lease_step(&c->u.lease_steps, i);
+            r->is_changed |= lease_step(m, c->type, &s);
         }
         break;
     }
