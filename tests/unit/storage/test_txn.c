@@ -12,14 +12,16 @@ static struct op key_op(enum op_type type, const char *key, const char *value)
     return (struct op){.type = type, .u.key = {.key = slice_str(key), .value = slice_str(value)}};
 }
 
+static struct command_result run_with(struct kit *k, const struct op *ops, size_t n, int wants_rows)
+{
+    struct command c = {.type = CMD_TXN};
+    c.u.txn = (struct cmd_txn){.n = n, .wants_rows = wants_rows, .ops = ops};
+    return kit_apply(k, &c);
+}
+
 static struct command_result run(struct kit *k, const struct op *ops, size_t n)
 {
-    struct command *c = mem_zalloc(sizeof(*c));
-    c->type = CMD_TXN;
-    c->u.txn = (struct cmd_txn){.n = n, .wants_rows = 1, .ops = ops};
-    struct command_result r = kit_apply(k, c);
-    mem_free(c);
-    return r;
+    return run_with(k, ops, n, 1);
 }
 
 static struct command_result run_key(struct kit *k, enum op_type type, const char *key,
@@ -185,12 +187,13 @@ static void test_refused_leaves_no_trace(void **state)
                 ops[i].u.record = (struct op_record){LIT("kind"), LIT("name"), slice_str(value)};
             }
         }
-        int is_refused = kit_below(&seed, 2) != 0;
-        ops[n - 1] = is_refused ? key_op(OP_KEY_GET, "never", "") : ops[n - 1];
-        struct command_result r = run(k, ops, n);
+        int is_refused = kit_below(&seed, 2) != 0, wants_rows = kit_below(&seed, 2) != 0;
+        size_t at = kit_below(&seed, 3) == 0 ? kit_below(&seed, n) : n - 1;
+        ops[at] = is_refused ? key_op(OP_KEY_GET, "never", "") : ops[at];
+        struct command_result r = run_with(k, ops, n, wants_rows);
         assert_int_equal(is_refused ? MU_E_NOT_FOUND : 0, r.code);
         /* The other store sees a command that does nothing in its place. */
-        r = is_refused ? run(&other, &ops[n - 1], 1) : run(&other, ops, n);
+        r = is_refused ? run(&other, &ops[at], 1) : run_with(&other, ops, n, wants_rows);
         assert_int_equal(is_refused ? MU_E_NOT_FOUND : 0, r.code);
     }
     struct view *v = view_open(k->store), *w = view_open(other.store);
