@@ -11,7 +11,7 @@
 
 #include "tools/bench/load.h"
 
-enum { REQUEST_MAX = 128 * 1024, ANSWER_MAX = 256 * 1024 };
+enum { REQUEST_MAX = 128 * 1024, ANSWER_MAX = 256 * 1024, ANSWER_START = 2048 };
 
 struct conn {
     int fd, number;
@@ -158,16 +158,22 @@ static size_t answer_size(const char *p, size_t len, int *out_status)
     return head_len + body <= len ? head_len + body : 0;
 }
 
+static void answer_grow(struct conn *c, size_t cap)
+{
+    c->answer = realloc(c->answer, cap);
+    if (c->answer == NULL || cap > 4 * ANSWER_MAX) {
+        load_die("answer too large");
+    }
+    memset(c->answer + c->answer_cap, 0, cap - c->answer_cap);
+    c->answer_cap = cap;
+}
+
 /* 1 when a whole answer came; its status. */
 static int conn_read(struct conn *c, int *out_status)
 {
     for (;;) {
-        if (c->answer_cap - c->answer_len < 4096) {
-            c->answer_cap = c->answer_cap != 0 ? c->answer_cap * 2 : 8192;
-            c->answer = realloc(c->answer, c->answer_cap);
-            if (c->answer == NULL || c->answer_cap > 4 * ANSWER_MAX) {
-                load_die("answer too large");
-            }
+        if (c->answer_cap == c->answer_len) {
+            answer_grow(c, c->answer_cap != 0 ? c->answer_cap * 2 : ANSWER_START);
         }
         ssize_t n = recv(c->fd, c->answer + c->answer_len, c->answer_cap - c->answer_len, 0);
         if (n == 0) {
@@ -235,6 +241,7 @@ static struct conn *open_conns(struct load *l, int n)
         struct epoll_event e = {.events = EPOLLIN, .data.ptr = &all[i]};
         all[i].fd = load_connect(l->ports[i % l->n_ports]);
         all[i].number = i;
+        answer_grow(&all[i], ANSWER_START); /* here, and not while somebody is measured */
         if (l->op == LOAD_KEEPALIVE) {
             grant_leases(&all[i]);
         }
