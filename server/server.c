@@ -201,6 +201,7 @@ static int start_access(struct server *s, struct err *e)
                                .is_default_deny = strcmp(c->acl_default_policy, "deny") == 0,
                                .has_key_list = c->has_acl_key_list,
                                .initial_token = token,
+                               .datacenter = c->datacenter,
                                .reset_file = reset};
     int rc =
         c->acl_initial_token_file[0] != '\0' ? read_token(c->acl_initial_token_file, token, e) : 0;

@@ -29,6 +29,7 @@ struct access {
     struct store *store;
     unsigned n_workers;
     int is_enabled, is_default_deny, has_key_list;
+    char datacenter[64];
     char reset_file[1024];
     char initial_hash[ACCESS_HASH_SIZE]; /* "" = none */
     struct identity initial;
@@ -59,6 +60,8 @@ struct access *access_new(const struct access_options *o)
     a->has_key_list = o->has_key_list;
     (void)snprintf(a->reset_file, sizeof(a->reset_file), "%s",
                    o->reset_file != NULL ? o->reset_file : "");
+    (void)snprintf(a->datacenter, sizeof(a->datacenter), "%s",
+                   o->datacenter != NULL ? o->datacenter : "");
     a->initial.is_management = 1;
     if (o->initial_token != NULL && o->initial_token[0] != '\0') {
         access_hash(slice_str(o->initial_token), a->initial_hash);
@@ -136,6 +139,7 @@ uint64_t access_reset_index(const struct access *a)
 struct reading {
     struct view *v;
     struct identity *who;
+    struct slice datacenter;
     struct err err;
     int is_role; /* roles have no roles */
 };
@@ -178,6 +182,20 @@ static struct slice text_of(const json_t *v)
     return slice_of(json_string_value(v), json_string_length(v));
 }
 
+/* What names datacenters is for those alone: a list, none of them for all, or one. */
+static int is_for_here(const struct reading *g, const json_t *given)
+{
+    const json_t *all = json_object_get(given, "Datacenters"),
+                 *one = json_object_get(given, "Datacenter");
+    size_t i;
+    json_t *v;
+    int is = json_array_size(all) == 0 && (one == NULL || slice_eq(text_of(one), g->datacenter));
+    json_array_foreach (all, i, v) {
+        is |= slice_eq(text_of(v), g->datacenter);
+    }
+    return is;
+}
+
 static int add_identities(struct reading *g, json_t *list, const char *member,
                           int (*fn)(struct reading *g, struct slice name))
 {
@@ -185,7 +203,9 @@ static int add_identities(struct reading *g, json_t *list, const char *member,
     json_t *v;
     int rc = 0;
     json_array_foreach (list, i, v) {
-        rc = rc != 0 ? rc : fn(g, text_of(json_object_get(v, member)));
+        if (rc == 0 && is_for_here(g, v)) {
+            rc = fn(g, text_of(json_object_get(v, member)));
+        }
     }
     return rc;
 }
@@ -221,7 +241,9 @@ static int add_policy(struct reading *g, struct slice id)
     if (rc != 0) {
         return MU_E_CORRUPT;
     }
-    rc = rules_read(&g->who->rules, text_of(json_object_get(doc, "Rules")), &g->err);
+    if (is_for_here(g, doc)) {
+        rc = rules_read(&g->who->rules, text_of(json_object_get(doc, "Rules")), &g->err);
+    }
     jr_free(doc);
     return rc;
 }
@@ -261,7 +283,7 @@ static int add_document(struct reading *g, struct slice body)
     rc = rc != 0 ? rc
                  : add_identities(g, json_object_get(doc, "NodeIdentities"), "NodeName", add_node);
     json_array_foreach (json_object_get(doc, "TemplatedPolicies"), i, v) {
-        rc = rc != 0 ? rc : add_template(g, v);
+        rc = rc != 0 || !is_for_here(g, v) ? rc : add_template(g, v);
     }
     if (!g->is_role) {
         g->who->expires_ms = json_integer_value(json_object_get(doc, "Expires"));
@@ -287,9 +309,9 @@ static struct identity *identity_new(struct access *a, const char *hash, struct 
     return who;
 }
 
-static int read_identity(struct view *v, struct identity *who)
+static int read_identity(const struct access *a, struct view *v, struct identity *who)
 {
-    struct reading g = {.v = v, .who = who};
+    struct reading g = {.v = v, .who = who, .datacenter = slice_str(a->datacenter)};
     struct record_row row;
     int rc = view_record(v, ACCESS_TOKENS, slice_str(who->id), &row);
     if (rc == MU_E_NOT_FOUND) {
@@ -323,7 +345,7 @@ static int load(struct access *a, struct view *v, const char *hash, mu_rev chang
         return rc;
     }
     struct identity *who = identity_new(a, hash, accessor, changed);
-    rc = read_identity(v, who);
+    rc = read_identity(a, v, who);
     if (rc != 0) {
         identity_free(who);
         return rc;

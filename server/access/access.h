@@ -44,6 +44,7 @@ struct access_options {
     int is_default_deny;
     int has_key_list;          /* listing keys needs `list`, not only `read` */
     const char *initial_token; /* a secret that may do everything; NULL or "" = none. Not kept */
+    const char *datacenter;    /* this one: what is given for others alone gives nothing. Copied */
     const char *reset_file;    /* see access_reset_index; NULL = none. Copied */
 };
 struct access *access_new(const struct access_options *o);

@@ -245,6 +245,10 @@ static int put_templates(struct jw *w, const struct access_given *g, struct err 
             jw_slice(w, t->of);
             jw_end(w);
         }
+        if (t->datacenters.len > 2) {
+            jw_key(w, "Datacenters");
+            put_list(w, t->datacenters);
+        }
         jw_end(w);
     }
     jw_end(w);

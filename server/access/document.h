@@ -41,9 +41,9 @@ struct access_identity { /* a service or node; datacenters is a list (tags_begin
 };
 
 struct access_template {
-    struct slice name;      /* builtin/service, builtin/node, builtin/dns */
-    struct slice of;        /* the variable Name */
-    struct slice variables; /* as they were given, JSON */
+    struct slice name;        /* builtin/service, builtin/node, builtin/dns */
+    struct slice of;          /* the variable Name */
+    struct slice datacenters; /* a list */
 };
 
 /* What a token or role was given. */

@@ -46,7 +46,7 @@ static const struct body_field template_fields[] = {
     {"TemplateName", BODY_STR, offsetof(struct access_template, name), NULL},
     {"TemplateVariables", BODY_OBJECT, offsetof(struct access_template, of), &variables},
     {"TemplateID", BODY_SKIPPED, 0, NULL},
-    {"Datacenters", BODY_SKIPPED, 0, NULL},
+    {"Datacenters", BODY_STRS, offsetof(struct access_template, datacenters), NULL},
 };
 static const struct body_table templates = {"structs.ACLTemplatedPolicy",
                                             sizeof(struct access_template), template_fields,
@@ -115,6 +115,11 @@ int acl_begin(struct consul_call *k, enum access_right right)
     return consul_dc(k) == 0 && consul_may(k, ACCESS_ACL, slice_of(NULL, 0), right) ? 0 : -1;
 }
 
+int acl_sees(const struct consul_read *g)
+{
+    return access_allows(g->who, ACCESS_ACL, slice_of(NULL, 0), ACCESS_READ) ? 0 : MU_E_DENIED;
+}
+
 struct acl_change *acl_change_new(struct consul_call *k, int has_body)
 {
     struct acl_change *h = http_alloc(k->r, sizeof(*h));
@@ -132,6 +137,10 @@ static void gated(struct core_request *q)
     struct acl_change *h = CONTAINER_OF(q, struct acl_change, gate.q);
     if (q->code != 0) {
         consul_fail(h->k.r, q->code, q->err.text);
+        return;
+    }
+    if (h->is_guarded && (consul_identify(&h->k) != 0 ||
+                          !consul_may(&h->k, ACCESS_ACL, slice_of(NULL, 0), ACCESS_WRITE))) {
         return;
     }
     struct view *v = view_open(core_store(h->k.c->core));

@@ -31,6 +31,7 @@ struct acl_change {
     consul_written_fn done;
     struct op ops[ACL_OPS_MAX];
     size_t n;
+    int is_guarded; /* acl:write is asked for again before `plan`; else it sees to that itself */
     struct err err;
     char new_id[ACCESS_ID_SIZE + 1], secret[ACL_HIDDEN_MAX], hash[ACCESS_HASH_SIZE];
     struct core_read gate;
@@ -60,6 +61,8 @@ struct acl_read {
 };
 /* 0, or the error was answered: access control is off, or he may not. */
 int acl_begin(struct consul_call *k, enum access_right right);
+/* Whether the caller still may read that: 0 or DENIED. */
+int acl_sees(const struct consul_read *g);
 /* The members of a stored document with its indexes. */
 void acl_show(struct jw *w, struct view *v, struct slice kind, const struct record_row *row,
               struct slice secret);

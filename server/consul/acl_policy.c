@@ -233,6 +233,7 @@ static void change(struct consul_call *k, int has_body, acl_plan_fn plan, consul
         consul_text(k->r, 500, "Cannot specify the ID when creating a new policy or role");
         return;
     }
+    h->is_guarded = 1;
     acl_change_start(h, plan, done);
 }
 
@@ -274,9 +275,9 @@ static int render_one(struct consul_read *g, struct view *v, struct buf *out)
     int is_policy = slice_eq(x->kind, ACCESS_POLICIES);
     char id[ACCESS_ID_SIZE + 1];
     struct record_row row;
-    int rc = 0;
+    int rc = acl_sees(g);
     g->index = view_revision(v);
-    if (x->is_by_name) {
+    if (rc == 0 && x->is_by_name) {
         rc = is_policy ? access_policy_id(v, x->id, id) : access_role_id(v, x->id, id);
     }
     rc = rc != 0 ? rc : find(v, is_policy, x->is_by_name ? slice_str(id) : x->id, &row);
@@ -325,7 +326,8 @@ static int render_list(struct consul_read *g, struct view *v, struct buf *out)
             show_one(x, &row);
         }
     }
-    int rc = view_records(v, x->kind, on_row, x);
+    int rc = acl_sees(g);
+    rc = rc != 0 ? rc : view_records(v, x->kind, on_row, x);
     jw_end(&x->w);
     return rc;
 }

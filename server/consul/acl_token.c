@@ -345,6 +345,7 @@ static void change(struct consul_call *k, int has_body, acl_plan_fn plan, consul
     }
     struct acl_change *h = acl_change_new(k, has_body);
     if (h != NULL) {
+        h->is_guarded = 1;
         acl_change_start(h, plan, done);
     }
 }
@@ -386,7 +387,8 @@ static int render_token(struct consul_read *g, struct view *v, struct buf *out)
     int is_self = x->id.len == 0;
     struct slice id = is_self ? slice_str(access_id(g->who)) : x->id;
     g->index = view_revision(v);
-    int rc = find(&k, v, id, &row);
+    int rc = is_self ? 0 : acl_sees(g);
+    rc = rc != 0 ? rc : find(&k, v, id, &row);
     if (rc != 0) {
         return rc == MU_E_NOT_FOUND ? MU_E_UNAUTHORIZED : rc;
     }
@@ -482,7 +484,8 @@ static int render_tokens(struct consul_read *g, struct view *v, struct buf *out)
     g->index = view_revision(v);
     jw_init(&x->w, out);
     jw_arr(&x->w);
-    int rc = view_records(v, ACCESS_TOKENS, on_token, x);
+    int rc = acl_sees(g);
+    rc = rc != 0 ? rc : view_records(v, ACCESS_TOKENS, on_token, x);
     if (view_record(v, ACCESS_TOKENS, ACCESS_ANONYMOUS, &row) != 0 &&
         find(&k, v, ACCESS_ANONYMOUS, &row) == 0) {
         show_one(x, &row);

@@ -101,7 +101,8 @@ static int render_settings(struct consul_read *g, struct view *v, struct buf *ou
 {
     struct record_row row;
     struct jw w;
-    int rc = view_record(v, SETTINGS, AUTOPILOT, &row);
+    int may = access_allows(g->who, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_READ);
+    int rc = may ? view_record(v, SETTINGS, AUTOPILOT, &row) : MU_E_DENIED;
     if (rc == MU_E_NOT_FOUND) {
         row = (struct record_row){.meta = {.create_rev = 1, .mod_rev = 1},
                                   .body = slice_str(defaults)};
