@@ -40,6 +40,7 @@ static inline struct api *api_of(void *arg)
 
 /* --- reading --- */
 
+struct api_ask;
 struct api_get;
 /* Render from the view into out (empty). Sets content_type / etag when they differ from JSON and
  * its digest. 0, or an error with text in e. */
@@ -65,6 +66,8 @@ struct api_get {
     struct sub sub;
     struct worker_timer timer;
     void (*no_answer)(struct api_get *g); /* instead of 304, when set */
+    const struct api_ask *asks;           /* for PERM_BY_HANDLER: asked again with each look */
+    size_t n_asks;
 };
 
 /* Check the query parameters (namespace, consistency, wait and `known`, NULL-terminated, may be
@@ -110,7 +113,14 @@ struct api_ask {
     int is_prefix;
     enum access_right right;
 };
-int api_may(struct http_req *r, struct api *a, const struct api_ask *ask);
+int api_may(struct http_req *r, struct api *a, const struct api_ask *asks, size_t n);
+/* The same as of that view (NULL: the newest), unanswered: who waited may have lost his token. 0,
+ * or UNAUTHORIZED or DENIED. */
+int api_allowed(struct http_req *r, struct api *a, struct view *v, const struct api_ask *asks,
+                size_t n, struct err *e);
+/* What the route asks for, as of that view. */
+int api_permit_in(struct api *a, struct http_req *r, struct view *v, const struct http_route *route,
+                  struct err *e);
 /* NAMESPACE/GROUP/KEY, in the request's arena. */
 struct slice api_config_rule_name(struct http_req *r, const struct config_name *n);
 

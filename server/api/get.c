@@ -176,6 +176,13 @@ static void make_etag(struct api_get *g, struct slice body)
     }
 }
 
+/* Asked with each look: what was allowed when the request came may not be any more. */
+static int get_permit(struct api_get *g, struct view *v, struct err *e)
+{
+    int rc = api_permit_in(g->api, g->r, v, http_route_of(g->r), e);
+    return rc != 0 || g->n_asks == 0 ? rc : api_allowed(g->r, g->api, v, g->asks, g->n_asks, e);
+}
+
 /* Render and answer, or park. The view is closed before anything leaves. */
 static void get_step(struct api_get *g)
 {
@@ -184,7 +191,8 @@ static void get_step(struct api_get *g)
     struct view *v = view_open(core_store(g->api->core));
     mu_rev rev = view_revision(v);
     g->etag[0] = '\0';
-    int rc = g->render(g, v, out, &e);
+    int may = get_permit(g, v, &e);
+    int rc = may != 0 ? may : g->render(g, v, out, &e);
     view_close(v);
     if (rc == MU_E_NOT_FOUND) {
         snprintf(g->etag, sizeof(g->etag), "\"0\""); /* what is not there can be waited for */

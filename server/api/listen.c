@@ -150,18 +150,16 @@ static void listen_ranges(struct http_req *r, struct api_get *g, const struct li
     buf_fini(&key);
 }
 
-/* 0: it was answered that the caller may not. */
-static int may_listen(struct http_req *r, struct api *a, const struct listen *l)
+static void listen_asks(struct http_req *r, struct api_get *g, const struct listen *l)
 {
+    struct api_ask *asks = http_alloc(r, l->n * sizeof(*asks));
     for (size_t i = 0; i < l->n; i++) {
-        struct api_ask ask = {.kind = ACCESS_CONFIG,
-                              .name = api_config_rule_name(r, &l->items[i].name),
-                              .right = ACCESS_READ};
-        if (api_may(r, a, &ask) != 0) {
-            return 0;
-        }
+        asks[i] = (struct api_ask){.kind = ACCESS_CONFIG,
+                                   .name = api_config_rule_name(r, &l->items[i].name),
+                                   .right = ACCESS_READ};
     }
-    return 1;
+    g->asks = asks;
+    g->n_asks = l->n;
 }
 
 void api_config_listen(struct http_req *r, void *arg)
@@ -181,7 +179,10 @@ void api_config_listen(struct http_req *r, void *arg)
         api_fail(r, rc, &e);
         return;
     }
-    if (!may_listen(r, g->api, l)) {
+    if (access_is_enabled(g->api->access)) {
+        listen_asks(r, g, l);
+    }
+    if (api_may(r, g->api, g->asks, g->n_asks) != 0) {
         return;
     }
     listen_ranges(r, g, l);

@@ -42,24 +42,34 @@ static int refuse(struct http_req *r, const struct identity *who, const struct a
                    (const char *)ask->name.p);
 }
 
-static int ask_for(struct http_req *r, struct api *a, const struct api_ask *ask, struct err *e)
+int api_allowed(struct http_req *r, struct api *a, struct view *v, const struct api_ask *asks,
+                size_t n, struct err *e)
 {
     const struct identity *who;
     unsigned worker = worker_number(http_worker(r));
-    int rc = access_identify(a->access, worker, NULL, http_token(r), &who);
+    if (!access_is_enabled(a->access)) {
+        return 0;
+    }
+    int rc = access_identify(a->access, worker, v, http_token(r), &who);
     if (rc != 0) {
         return err_set(e, rc, "%s",
                        rc == MU_E_UNAUTHORIZED ? "there is no such token" : err_title(rc));
     }
-    int may = ask->is_prefix ? access_allows_all(who, ask->kind, ask->name, ask->right)
-                             : access_allows(who, ask->kind, ask->name, ask->right);
-    return may ? 0 : refuse(r, who, ask, e);
+    for (size_t i = 0; i < n; i++) {
+        const struct api_ask *ask = &asks[i];
+        int may = ask->is_prefix ? access_allows_all(who, ask->kind, ask->name, ask->right)
+                                 : access_allows(who, ask->kind, ask->name, ask->right);
+        if (!may) {
+            return refuse(r, who, ask, e);
+        }
+    }
+    return 0;
 }
 
-int api_may(struct http_req *r, struct api *a, const struct api_ask *ask)
+int api_may(struct http_req *r, struct api *a, const struct api_ask *asks, size_t n)
 {
     struct err e = {0};
-    int rc = access_is_enabled(a->access) ? ask_for(r, a, ask, &e) : 0;
+    int rc = api_allowed(r, a, NULL, asks, n, &e);
     if (rc != 0) {
         http_respond_error(r, rc, "%s", e.text);
     }
@@ -71,9 +81,11 @@ static int has_param(const struct http_route *route, const char *name)
     return strstr(route->pattern, name) != NULL;
 }
 
-int api_permit(struct api *a, struct http_req *r, const struct http_route *route, struct err *e)
+int api_permit_in(struct api *a, struct http_req *r, struct view *v, const struct http_route *route,
+                  struct err *e)
 {
-    if (!access_is_enabled(a->access)) {
+    int is_open = route->permission == PERM_NONE_REQUIRED || route->permission == PERM_BY_HANDLER;
+    if (is_open || !access_is_enabled(a->access)) {
         return 0;
     }
     MU_INVARIANT(route->permission < N_ELEMENTS(needs) && needs[route->permission].right != 0);
@@ -88,5 +100,10 @@ int api_permit(struct api *a, struct http_req *r, const struct http_route *route
     } else {
         ask.is_prefix = 1; /* it speaks of all there are */
     }
-    return ask_for(r, a, &ask, e);
+    return api_allowed(r, a, v, &ask, 1, e);
+}
+
+int api_permit(struct api *a, struct http_req *r, const struct http_route *route, struct err *e)
+{
+    return api_permit_in(a, r, NULL, route, e);
 }

@@ -33,6 +33,7 @@ struct watch {
     struct sub sub;
     struct worker_timer progress;
     struct key_range *ranges;
+    struct api_ask *asks; /* one for each range; NULL without access control */
     size_t n_ranges;
     char spaces[3];
     mu_rev next_rev;
@@ -47,15 +48,20 @@ struct watch {
 
 /* --- patterns --- */
 
-static int add_range(struct watch *t, struct buf *key, int is_prefix, char space)
+static int add_range(struct watch *t, struct buf *key, int is_prefix, char space,
+                     const struct api_ask *ask)
 {
     if (t->n_ranges == WATCH_PATTERNS_MAX) {
         http_respond_error(t->r, MU_E_BAD_REQUEST,
                            "at most %d patterns may be watched in one stream", WATCH_PATTERNS_MAX);
         return -1;
     }
-    t->ranges[t->n_ranges++] =
+    t->ranges[t->n_ranges] =
         (struct key_range){.key = api_keep(t->r, buf_slice(key)), .is_prefix = is_prefix};
+    if (t->asks != NULL) {
+        t->asks[t->n_ranges] = *ask;
+    }
+    t->n_ranges++;
     if (strchr(t->spaces, space) == NULL) {
         t->spaces[strlen(t->spaces)] = space;
     }
@@ -86,7 +92,7 @@ static int add_pattern(struct watch *t, struct slice ns, struct slice p, char sp
         ask.kind = ACCESS_CONFIG;
         ask.name = api_config_rule_name(t->r, &(struct config_name){ns, group, p});
     }
-    if (api_may(t->r, t->api, &ask) != 0) {
+    if (api_may(t->r, t->api, &ask, 1) != 0) {
         return -1;
     }
     struct buf key;
@@ -101,7 +107,7 @@ static int add_pattern(struct watch *t, struct slice ns, struct slice p, char sp
         key_instance_prefix(&key, &(struct service_name){ns, group, p});
         key.len -= (size_t)is_prefix; /* without the separator after the name */
     }
-    int rc = add_range(t, &key, is_prefix || space == SPACE_INSTANCE, space);
+    int rc = add_range(t, &key, is_prefix || space == SPACE_INSTANCE, space, &ask);
     buf_fini(&key);
     return rc;
 }
@@ -280,6 +286,13 @@ static void watch_arm(struct watch *t)
     hub_arm(core_hub(t->api->core), &t->sub);
 }
 
+/* Whether the caller still may: a stream outlives many a token. */
+static int is_allowed(struct watch *t, struct view *v)
+{
+    struct err e = {0};
+    return t->asks == NULL || api_allowed(t->r, t->api, v, t->asks, t->n_ranges, &e) == 0;
+}
+
 /* Read one slice; 1 = there is more to read. Negative: the stream is ended. */
 static int pump_slice(struct watch *t)
 {
@@ -287,6 +300,12 @@ static int pump_slice(struct watch *t)
     buf_clear(&t->msg);
     struct view *v = view_open(core_store(t->api->core));
     mu_rev head = view_revision(v);
+    if (!is_allowed(t, v)) {
+        view_close(v);
+        t->state = WATCH_ENDING;
+        watch_end(t);
+        return -1;
+    }
     int rc = view_changes(v, t->spaces, t->next_rev, SLICE_CHANGES, on_change, t, &next);
     view_close(v);
     if (rc < 0) {
@@ -363,7 +382,10 @@ static void on_progress(struct worker_timer *timer)
 {
     struct watch *t = CONTAINER_OF(timer, struct watch, progress);
     worker_timer_start(http_worker(t->r), &t->progress, t->progress_ms);
-    if (t->state == WATCH_ARMED) {
+    if (t->state == WATCH_ARMED && !is_allowed(t, NULL)) {
+        t->state = WATCH_ENDING;
+        hub_cancel(core_hub(t->api->core), &t->sub);
+    } else if (t->state == WATCH_ARMED) {
         /* Everything below next_rev was sent, and the hub has not fired: the mark is true. */
         put_progress(t, t->next_rev - 1);
         http_stream_write(t->r, buf_slice(&t->msg));
@@ -491,6 +513,9 @@ void api_watch(struct http_req *r, void *arg)
         return;
     }
     t->ranges = http_alloc(r, WATCH_PATTERNS_MAX * sizeof(*t->ranges));
+    if (access_is_enabled(t->api->access)) {
+        t->asks = http_alloc(r, WATCH_PATTERNS_MAX * sizeof(*t->asks));
+    }
     if (add_patterns(t, ns, "services", SPACE_INSTANCE) != 0 ||
         add_patterns(t, ns, "configs", SPACE_CONFIG) != 0) {
         return;
