@@ -79,8 +79,17 @@ static int refuse_id(struct http_req *r, struct slice id, const char *what)
     return 0;
 }
 
-/* One check as an operation; 0, or the error was answered. */
-static int check_op(struct consul_call *k, const struct define_check *d, struct op *o)
+/* An alias of its own service tells nothing that its owner does not know. */
+static int may_alias(struct consul_call *k, const struct define_check *d, struct slice service_id)
+{
+    int is_own = d->alias_node.len == 0 && slice_eq(d->alias_service, service_id);
+    return is_own || consul_may_alias(k, d->alias_node, d->alias_service);
+}
+
+/* One check, of that service of the agent or (empty) its node, as an operation; 0, or the error was
+ * answered. */
+static int check_op(struct consul_call *k, const struct define_check *d, struct slice service_id,
+                    struct op *o)
 {
     struct define_fault f;
     *o = (struct op){.type = OP_CHECK_SET};
@@ -91,6 +100,10 @@ static int check_op(struct consul_call *k, const struct define_check *d, struct 
         consul_text(k->r, f.status, "%s", f.text);
         return -1;
     }
+    if (o->u.check.row.run.kind == CHECK_KIND_ALIAS && !may_alias(k, d, service_id)) {
+        return -1;
+    }
+    o->u.check.name.service_id = service_id;
     o->u.check.row.is_agent = 1;
     o->u.check.lease_id = o->u.check.row.ttl_ms != 0 ? core_lease_id(k->c->core) : 0;
     return 0;
@@ -107,10 +120,9 @@ static int service_check_op(struct consul_call *k, struct define_check *d, struc
     if (d->name.len == 0) {
         d->name = join(k->r, "Service '", service, "' check");
     }
-    if (refuse_id(k->r, check_id, "CheckID") != 0 || check_op(k, d, o) != 0) {
+    if (refuse_id(k->r, check_id, "CheckID") != 0 || check_op(k, d, id, o) != 0) {
         return -1;
     }
-    o->u.check.name.service_id = id;
     o->u.check.name.id = check_id;
     return 0;
 }
@@ -140,7 +152,7 @@ static int add_checks(struct consul_call *k, struct define_service *d, struct re
             (void)snprintf(number, sizeof(number), ":%zu", i + 1);
         }
         if (service_check_op(k, c, service, g->service_id, number, o) != 0 ||
-            !consul_may_check(k, o->u.check.name.id)) {
+            !consul_may_check(k, g->service_id, o->u.check.name.id)) {
             return -1;
         }
         g->n++;
@@ -260,7 +272,7 @@ void consul_agent_check_register(struct consul_call *k)
         return;
     }
     struct slice id = d->id.len != 0 ? d->id : d->check_id.len != 0 ? d->check_id : d->name;
-    if (refuse_id(k->r, id, "CheckID") != 0 || check_op(k, d, &o) != 0) {
+    if (refuse_id(k->r, id, "CheckID") != 0 || check_op(k, d, d->service_id, &o) != 0) {
         return;
     }
     if (o.u.check.row.run.kind == CHECK_KIND_NONE) {
@@ -271,10 +283,9 @@ void consul_agent_check_register(struct consul_call *k)
                                : !consul_may(k, ACCESS_NODE, self_node(k), ACCESS_WRITE)) {
         return;
     }
-    if (!consul_may_check(k, id)) {
+    if (!consul_may_check(k, d->service_id, id)) {
         return;
     }
-    o.u.check.name.service_id = d->service_id;
     o.u.check.name.id = id;
     *service = d->service_id;
     consul_write(k, &o, 1, 0, done, service);
@@ -567,10 +578,19 @@ static int on_own_service(void *arg, struct slice node, struct slice id, const s
     return 0;
 }
 
+/* The node is the agent's, which is known to who asks: a service's check needs the service alone.
+ */
+static int sees_own_check(struct agent_read *a, const struct check_name *n,
+                          const struct check_row *row)
+{
+    return n->service_id.len != 0 ? consul_sees(a->g, ACCESS_SERVICE, row->service_name)
+                                  : consul_sees(a->g, ACCESS_NODE, n->node);
+}
+
 static int on_own_check(void *arg, const struct check_name *n, const struct check_row *row)
 {
     struct agent_read *a = arg;
-    if (!row->meta.is_deleted && row->is_agent && consul_sees_check(a->g, n, row)) {
+    if (!row->meta.is_deleted && row->is_agent && sees_own_check(a, n, row)) {
         struct jw w;
         begin_item(a, &w);
         show_check(&w, &a->s, a->v, n, row);

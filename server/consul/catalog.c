@@ -123,7 +123,9 @@ static int add_tags(void *arg, const struct instance_name *n, const struct insta
     struct catalog_read *c = arg;
     struct pair_iter it, seen;
     struct slice tag, other;
-    if (!list_is_on(&c->q, c->v, row) || !takes_entry(c, n, row)) {
+    int asks_node = c->g->filter != NULL || c->q.n_meta > 0; /* what it says tells of the node */
+    if ((asks_node && !consul_sees(c->g, ACCESS_NODE, show_node_name(row))) ||
+        !list_is_on(&c->q, c->v, row) || !takes_entry(c, n, row)) {
         return 0;
     }
     c->list.n++; /* there is one */

@@ -77,8 +77,16 @@ int consul_may_place(struct consul_call *k, struct slice node, struct slice serv
                      int may_be_new);
 /* The name of the service that stands there, empty when none does. */
 struct slice consul_service_at(struct consul_call *k, struct slice node, struct slice service_id);
-/* Take that check id of the agent: it may be another's. */
-int consul_may_check(struct consul_call *k, struct slice id);
+/* Take that check id of the agent, for one of its services or (empty) its node: it may be
+ * another's. */
+int consul_may_check(struct consul_call *k, struct slice service_id, struct slice id);
+/* Write over the check that stands there, whatever it speaks of; 1 when none does. */
+int consul_may_check_at(struct consul_call *k, struct slice node, struct slice id);
+/* End it: one that is not there is the node's. */
+int consul_may_end_check(struct consul_call *k, struct slice node, struct slice id);
+/* Have a check say how they are, with their checks' output: read the node (empty: where the agent
+ * has the service) and the service (empty: none). */
+int consul_may_alias(struct consul_call *k, struct slice node, struct slice service_id);
 int consul_may_session(struct consul_call *k, struct slice id);
 
 /* --- parameters (params.c); 0, or the error was answered --- */

@@ -79,8 +79,8 @@ static struct slice name_of_place(struct view *v, struct slice node, struct slic
 int consul_sees_check(struct consul_read *g, const struct check_name *n,
                       const struct check_row *row)
 {
-    return n->service_id.len != 0 ? consul_sees(g, ACCESS_SERVICE, row->service_name)
-                                  : consul_sees(g, ACCESS_NODE, n->node);
+    return consul_sees(g, ACCESS_NODE, n->node) &&
+           (n->service_id.len == 0 || consul_sees(g, ACCESS_SERVICE, row->service_name));
 }
 
 /* What of the cluster's agent has that id: a service, or a check's service or node. 0, NOT_FOUND.
@@ -133,11 +133,13 @@ int consul_may_register(struct consul_call *k, struct slice name, struct slice i
         return 1;
     }
     struct view *v = view_open(core_store(k->c->core));
-    int is_known = find_owner(v, "service", id, &kind, &old) == 0;
+    if (find_owner(v, "service", id, &kind, &old) != 0) { /* then it would stand on this node */
+        old = name_of_place(v, slice_str(core_node_name(k->c->core)), id);
+    }
     old = consul_keep(k->r, old);
     view_close(v);
     return consul_may(k, ACCESS_SERVICE, name, ACCESS_WRITE) &&
-           (!is_known || consul_may(k, ACCESS_SERVICE, old, ACCESS_WRITE));
+           (old.len == 0 || consul_may(k, ACCESS_SERVICE, old, ACCESS_WRITE));
 }
 
 struct slice consul_service_at(struct consul_call *k, struct slice node, struct slice service_id)
@@ -161,18 +163,78 @@ int consul_may_place(struct consul_call *k, struct slice node, struct slice serv
     return (name.len == 0 && may_be_new) || consul_may(k, ACCESS_SERVICE, name, ACCESS_WRITE);
 }
 
-int consul_may_check(struct consul_call *k, struct slice id)
+/* Whose the check is that stands there: out is its service id, empty for the node's. 0, NOT_FOUND.
+ */
+static int owner_of_check(struct consul_call *k, struct slice node, struct slice id,
+                          struct slice *out)
+{
+    struct check_row row;
+    struct slice service = {0};
+    struct view *v = view_open(core_store(k->c->core));
+    int rc = view_check(v, node, id, &service, &row);
+    *out = consul_keep(k->r, service);
+    view_close(v);
+    return rc;
+}
+
+int consul_may_check_at(struct consul_call *k, struct slice node, struct slice id)
+{
+    struct slice service;
+    if (k->who == NULL || owner_of_check(k, node, id, &service) != 0) {
+        return 1;
+    }
+    return consul_may_place(k, node, service, 0);
+}
+
+int consul_may_end_check(struct consul_call *k, struct slice node, struct slice id)
+{
+    struct slice service = {0};
+    if (k->who == NULL) {
+        return 1;
+    }
+    (void)owner_of_check(k, node, id, &service);
+    return consul_may_place(k, node, service, 0);
+}
+
+int consul_may_check(struct consul_call *k, struct slice service_id, struct slice id)
 {
     enum access_kind kind;
-    struct slice name = {0};
+    struct slice name = {0}, node = slice_str(core_node_name(k->c->core)), at;
     if (k->who == NULL) {
         return 1;
     }
     struct view *v = view_open(core_store(k->c->core));
     int is_known = find_owner(v, "check", id, &kind, &name) == 0;
+    if (service_id.len != 0 && view_agent_service(v, service_id, &at) == 0) {
+        node = at;
+    }
     name = consul_keep(k->r, name);
+    node = consul_keep(k->r, node);
     view_close(v);
-    return !is_known || consul_may(k, kind, name, ACCESS_WRITE);
+    return (!is_known || consul_may(k, kind, name, ACCESS_WRITE)) &&
+           consul_may_check_at(k, node, id);
+}
+
+/* A service that is not there may come: then only who may read all may ask. */
+int consul_may_alias(struct consul_call *k, struct slice node, struct slice service_id)
+{
+    struct slice at = node.len != 0 ? node : slice_str(core_node_name(k->c->core)), agents;
+    if (k->who == NULL) {
+        return 1;
+    }
+    struct view *v = view_open(core_store(k->c->core));
+    if (node.len == 0 && service_id.len != 0 && view_agent_service(v, service_id, &agents) == 0) {
+        at = agents;
+    }
+    struct slice name = consul_keep(k->r, name_of_place(v, at, service_id));
+    at = consul_keep(k->r, at);
+    view_close(v);
+    if (!consul_may(k, ACCESS_NODE, at, ACCESS_READ)) {
+        return 0;
+    }
+    return service_id.len == 0 ? 1
+           : name.len != 0     ? consul_may(k, ACCESS_SERVICE, name, ACCESS_READ)
+                               : consul_may_all(k, ACCESS_SERVICE, name, ACCESS_READ);
 }
 
 int consul_may_session(struct consul_call *k, struct slice id)

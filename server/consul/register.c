@@ -202,8 +202,10 @@ static int may(struct consul_call *k, const struct plan *p)
         } else if (o->type == OP_SERVICE_SET) {
             is_allowed = consul_may(k, ACCESS_SERVICE, o->u.service.name.service, ACCESS_WRITE) &&
                          consul_may_place(k, p->node, o->u.service.row.service_id, 1);
-        } else if (o->type == OP_CHECK_SET && !names_service(p, o->u.check.name.service_id)) {
-            is_allowed = consul_may_place(k, p->node, o->u.check.name.service_id, 0);
+        } else if (o->type == OP_CHECK_SET) {
+            struct slice service = o->u.check.name.service_id;
+            is_allowed = (names_service(p, service) || consul_may_place(k, p->node, service, 0)) &&
+                         consul_may_check_at(k, p->node, o->u.check.name.id);
         }
         if (!is_allowed) {
             return 0;
@@ -271,14 +273,16 @@ void consul_catalog_deregister(struct consul_call *k)
         refuse_name(k->r, d->check_id, KEY_NAME_MAX, "CheckID") != 0) {
         return;
     }
-    if (!consul_may_place(k, d->node, d->service_id, 0)) {
+    int is_check = d->service_id.len == 0 && d->check_id.len != 0;
+    if (is_check ? !consul_may_end_check(k, d->node, d->check_id)
+                 : !consul_may_place(k, d->node, d->service_id, 0)) {
         return;
     }
     if (d->service_id.len != 0) {
         o = (struct op){.type = OP_SERVICE_DELETE};
         o.u.service.node = d->node;
         o.u.service.row.service_id = d->service_id;
-    } else if (d->check_id.len != 0) {
+    } else if (is_check) {
         o = (struct op){.type = OP_CHECK_DELETE};
         o.u.check.name = (struct check_name){d->node, slice_of(NULL, 0), d->check_id};
         o.u.check.row.remove_after_ms = REMOVE_NEVER;

@@ -3,6 +3,8 @@
  * services and checks, all or none, in one step of the log. */
 #include "server/consul/txn.h"
 
+#include "storage/view_catalog.h"
+
 static const char denied[] = "Permission denied";
 
 static int may_key(const struct identity *who, const struct op *o)
@@ -45,6 +47,22 @@ static int may_place(const struct txn *t, size_t n, struct slice node, struct sl
            (name.len != 0 && access_allows(t->k->who, ACCESS_SERVICE, name, ACCESS_WRITE));
 }
 
+/* A check's id is one of its node, whatever service is named with it. */
+static int may_check(const struct txn *t, size_t n)
+{
+    const struct op *o = &t->ops[n];
+    const struct check_name *c = &o->u.check.name;
+    struct check_row row;
+    struct slice owner = {0};
+    struct view *v = view_open(core_store(t->k->c->core));
+    int is_there = view_check(v, c->node, c->id, &owner, &row) == 0;
+    owner = consul_keep(t->k->r, owner);
+    view_close(v);
+    int is_delete = o->type == OP_CHECK_DELETE || o->type == OP_CHECK_DELETE_CAS;
+    return ((is_delete && is_there) || may_place(t, n, c->node, c->service_id)) &&
+           (!is_there || may_place(t, n, c->node, owner));
+}
+
 static int may_service(const struct txn *t, size_t n)
 {
     const struct op_service *m = &t->ops[n].u.service;
@@ -76,7 +94,7 @@ static int may_op(const struct txn *t, size_t n)
     case OP_CHECK_CAS:
     case OP_CHECK_DELETE:
     case OP_CHECK_DELETE_CAS:
-        return may_place(t, n, o->u.check.name.node, o->u.check.name.service_id);
+        return may_check(t, n);
     default:
         return may_key(t->k->who, o);
     }

@@ -86,9 +86,9 @@ static void check_result(struct answer *a, const struct txn_item *item)
     int rc = key_parse_check(item->key, &n);
     rc = rc != 0 ? rc : check_row_decode(item->row, &row);
     MU_INVARIANT(rc == 0);
-    int may = n.service_id.len != 0
-                  ? access_allows(a->t->k->who, ACCESS_SERVICE, row.service_name, ACCESS_READ)
-                  : access_allows(a->t->k->who, ACCESS_NODE, n.node, ACCESS_READ);
+    int may = access_allows(a->t->k->who, ACCESS_NODE, n.node, ACCESS_READ) &&
+              (n.service_id.len == 0 ||
+               access_allows(a->t->k->who, ACCESS_SERVICE, row.service_name, ACCESS_READ));
     if (may) {
         begin(a, "Check");
         show_check(a->w, &a->s, a->v, &n, &row);

@@ -407,3 +407,157 @@ def test_the_client_library_shows_its_token(guarded):
         p = ctl(secret, *args)
         assert p.returncode != 0 and words in p.stderr and p.stderr.count(b"\n") == 1, p
         assert secret is None or secret.encode() not in p.stderr
+
+
+def owner(c, service):
+    """A token that may write that service and see everything."""
+    return token(c, f'service "{service}" {{ policy = "write" }}\nservice_prefix "" {{ policy = "read" }}\nnode_prefix "" {{ policy = "read" }}')
+
+
+def test_a_check_belongs_to_who_it_speaks_of(guarded):
+    """A check id is one of its node: who names it together with a service of his own does not get at the check of another."""
+    a = guarded.nodes[0]
+    t = owner(guarded, "mine")
+    assert a.put("/v1/catalog/register", {"Node": "shop", "Address": "10.0.0.7", "Checks": [
+        {"CheckID": "disk", "Name": "disk", "Status": "passing"}]}).body == b"true"
+    assert a.put("/v1/catalog/register", {"Node": "shop", "Address": "10.0.0.7", "Service": {"Service": "till"}, "Check": {
+        "CheckID": "till-up", "Name": "up", "ServiceID": "till", "Status": "passing"}}).body == b"true"
+    mine = {"Node": "shop", "SkipNodeUpdate": True, "Service": {"Service": "mine"}}
+    assert ask(a, "PUT", "/v1/catalog/register", t, mine).body == b"true"
+    assert ask(a, "PUT", "/v1/agent/service/register", t, {"Name": "mine", "ID": "mine-1"}).status == 200
+    session = a.put("/v1/session/create", {"Node": "n1"}).json["ID"]
+
+    for check in ("disk", "till-up"):
+        told = {"Node": "shop", "ServiceID": "mine", "CheckID": check, "Name": "x", "Status": "critical"}
+        for verb in ("set", "delete", "cas", "delete-cas"):
+            r = ask(a, "PUT", "/v1/txn", t, [{"Check": {"Verb": verb, "Check": told}}])
+            assert r.status in (403, 409) and r.json["Errors"][0]["What"] == "Permission denied", (check, verb, r)
+        for body in ({**mine, "Check": told}, {"Node": "shop", "SkipNodeUpdate": True, "Check": told}):
+            assert ask(a, "PUT", "/v1/catalog/register", t, body).status == 403, (check, body)
+    # the agent's: its node has the check that keeps sessions
+    stolen = {"ID": "serfHealth", "Name": "x", "TTL": "60s"}
+    assert ask(a, "PUT", "/v1/agent/check/register", t, {**stolen, "ServiceID": "mine-1"}).status == 403
+    assert ask(a, "PUT", "/v1/agent/service/register", t, {"Name": "mine", "ID": "mine-2", "Check": {**stolen, "CheckID": "serfHealth"}}).status == 403
+    assert ask(a, "PUT", "/v1/agent/service/register", t, {"Name": "mine", "ID": "mine-1", "Check": {**stolen, "CheckID": "serfHealth"}}).status == 403
+
+    assert {x["CheckID"]: (x["Status"], x["ServiceID"]) for x in a.get("/v1/health/node/shop?consistent").json} == {
+        "disk": ("passing", ""), "till-up": ("passing", "till")}
+    assert a.get(f"/v1/session/info/{session}?consistent").json and "serfHealth" in [x["CheckID"] for x in a.get("/v1/health/node/n1?consistent").json]
+    # his own he may: also when it goes from one of his services to the other
+    own = {"Node": "shop", "ServiceID": "mine", "CheckID": "mine-up", "Name": "x", "Status": "passing"}
+    assert ask(a, "PUT", "/v1/txn", t, [{"Check": {"Verb": "set", "Check": own}}]).status == 200
+    assert ask(a, "PUT", "/v1/catalog/deregister", t, {"Node": "shop", "CheckID": "disk"}).status == 403
+    assert ask(a, "PUT", "/v1/catalog/deregister", t, {"Node": "shop", "CheckID": "mine-up"}).body == b"true"
+
+
+def test_the_agent_takes_over_nothing(guarded):
+    """The id of a service that was registered with the catalog on the node that is asked."""
+    a = guarded.nodes[0]
+    t = owner(guarded, "mine")
+    assert a.put("/v1/catalog/register", {"Node": "n1", "SkipNodeUpdate": True, "Service": {"Service": "bank", "ID": "bank-1", "Port": 1}}).body == b"true"
+    assert ask(a, "PUT", "/v1/agent/service/register", t, {"Name": "mine", "ID": "bank-1", "Port": 666}).status == 403
+    assert [x["ServicePort"] for x in a.get("/v1/catalog/service/bank?consistent").json] == [1]
+    assert a.get("/v1/catalog/service/mine?consistent").json == [] or all(x["ServicePort"] != 666 for x in a.get("/v1/catalog/service/mine?consistent").json)
+    a.put("/v1/catalog/deregister", {"Node": "n1", "ServiceID": "bank-1"})
+
+
+def test_an_alias_tells_what_its_owner_may_read(guarded):
+    a = guarded.nodes[0]
+    t = token(guarded, 'service_prefix "front" { policy = "write" }\nnode "n1" { policy = "read" }')
+    assert a.put("/v1/agent/service/register", {"Name": "vault", "ID": "vault-1", "Check": {
+        "CheckID": "vault-up", "TTL": "60s", "Status": "critical"}}).status == 200
+    assert a.put("/v1/agent/check/fail/vault-up?note=canary-of-the-vault").status == 200
+    assert ask(a, "PUT", "/v1/agent/service/register", t, {"Name": "front", "ID": "front-1"}).status == 200
+    for alias in ({"AliasService": "vault-1"}, {"AliasNode": "n2"}, {"AliasNode": "n1", "AliasService": "vault-1"}, {"AliasService": "not-there-yet"}):
+        assert ask(a, "PUT", "/v1/agent/check/register", t, {"ID": "al", "Name": "al", "ServiceID": "front-1", **alias}).status == 403, alias
+        r = ask(a, "PUT", "/v1/agent/service/register", t, {"Name": "front", "ID": "front-1", "Check": alias})
+        assert r.status == 403, (alias, r)
+    assert ask(a, "PUT", "/v1/agent/service/register", t, {"Name": "front2", "ID": "front-2"}).status == 200
+    r = ask(a, "PUT", "/v1/agent/check/register", t, {"ID": "al", "Name": "al", "ServiceID": "front-1", "AliasService": "front-2"})
+    assert r.status == 200, text(r)
+    for x in ("vault-1", "front-1", "front-2"):
+        a.put("/v1/agent/service/deregister/" + x)
+
+
+def test_hidden_nodes_stay_hidden(guarded):
+    """Neither checks of a service nor a filter tell of the nodes that one may not read."""
+    a = guarded.nodes[0]
+    t = token(guarded, 'service_prefix "" { policy = "read" }\nnode "open" { policy = "read" }')
+    for node in ("open", "closed"):
+        assert a.put("/v1/catalog/register", {
+            "Node": node, "Address": "10.0.0.8", "NodeMeta": {"rack": node}, "Service": {"Service": "both", "ID": "on-" + node},
+            "Check": {"CheckID": "up-" + node, "Name": "up", "ServiceID": "on-" + node, "Status": "warning"}}).body == b"true"
+    assert a.put("/v1/catalog/register", {"Node": "closed", "SkipNodeUpdate": True, "Service": {"Service": "only"}}).body == b"true"
+    for path in ("/v1/health/checks/both", "/v1/health/state/warning", "/v1/health/service/both", "/v1/catalog/service/both"):
+        r = ask(a, "GET", path + "?consistent", t)
+        assert {x.get("Node") if isinstance(x.get("Node"), str) else x["Node"]["Node"] for x in r.json} == {"open"}, (path, r)
+        assert r.headers["X-Consul-Results-Filtered-By-Acls"] == "true"
+    assert ask(a, "GET", "/v1/health/node/closed?consistent", t).json == []
+    r = ask(a, "PUT", "/v1/txn", t, [{"Check": {"Verb": "get", "Check": {"Node": "closed", "CheckID": "up-closed"}}}])
+    assert r.json["Results"] == [] or r.status != 200
+    assert set(ask(a, "GET", "/v1/catalog/services?consistent", t).json) >= {"both", "only"}
+    for asks in ("filter=Node%20%3D%3D%20%22closed%22", "node-meta=rack:closed", "filter=Address%20%3D%3D%20%2210.0.0.8%22%20and%20ServiceName%20%3D%3D%20only"):
+        assert ask(a, "GET", "/v1/catalog/services?consistent&" + asks, t).json == {}, asks
+    assert set(ask(a, "GET", "/v1/catalog/services?consistent&node-meta=rack:open", t).json) == {"both"}
+    for node in ("open", "closed"):
+        a.put("/v1/catalog/deregister", {"Node": node})
+
+
+def test_what_is_given_for_another_datacenter_gives_nothing_here(guarded):
+    a = guarded.nodes[0]
+    rules = 'key_prefix "" { policy = "read" }'
+    for here, status in (("dc1", 200), ("elsewhere", 403)):
+        p = a.put("/v1/acl/policy", {"Name": "dc-" + here, "Rules": rules, "Datacenters": [here]}).json
+        given = [
+            ("GET", "/v1/kv/?keys", {"Policies": [{"ID": p["ID"]}]}, None),
+            ("PUT", "/v1/agent/service/register", {"ServiceIdentities": [{"ServiceName": "dcs", "Datacenters": [here]}]}, {"Name": "dcs"}),
+            ("PUT", "/v1/coordinate/update", {"NodeIdentities": [{"NodeName": "dcn", "Datacenter": here}]}, {"Node": "dcn", "Coord": {"Vec": []}}),
+            ("PUT", "/v1/agent/service/register", {"TemplatedPolicies": [
+                {"TemplateName": "builtin/service", "TemplateVariables": {"Name": "dcs"}, "Datacenters": [here]}]}, {"Name": "dcs"}),
+        ]
+        for method, path, links, body in given:
+            r = a.put("/v1/acl/token", links)
+            assert r.status == 200, r
+            t = r.json["SecretID"]
+            r = ask(a, method, path, t, body)
+            assert r.status == status or (status == 403 and r.json == []), (here, links, r)
+            shown = ask(a, "GET", "/v1/acl/token/self", t).json
+            assert all(shown[k][0].get("Datacenters", [here]) == [here] for k in links if k != "Policies")
+
+
+def events(node, path, secret):
+    c = node.connect(60)
+    c.request("GET", path, headers={"X-Consul-Token": secret})
+    return c.getresponse()
+
+
+def test_a_revoked_token_ends_streams_and_polls(guarded):
+    """The native face: what waits when the token, or what it gave, goes away is told nothing of what comes after."""
+    a, b, _ = guarded.nodes
+    head = {"Content-Type": "text/plain"}
+    a.put("/api/v1/configs/g/news", b"old", headers=head)
+    a.put("/api/v1/services/newsd/instances/1", {"address": "10.0.0.1", "port": 1})
+    for how in ("token", "policy"):
+        t = token(guarded, 'config_prefix "public/g/" { policy = "read" }\nservice "newsd" { policy = "read" }')
+        whole = ask(b, "GET", "/v1/acl/token/self", t).json
+        streams = [events(b, "/api/v1/watch?" + q, t) for q in ("configs=g/*", "services=newsd")]
+        for s in streams:
+            assert s.status == 200 and b"progress" in s.read1(4096)
+        etag = ask(b, "GET", "/api/v1/configs/g/news", t).etag
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            polls = [pool.submit(ask, b, "GET", "/api/v1/configs/g/news?wait=30s", t, None, {"If-None-Match": etag}),
+                     pool.submit(ask, b, "POST", "/api/v1/configs:listen", t, {"configs": [{"group": "g", "key": "news", "etag": etag}], "wait": "30s"})]
+            wait_for(lambda: sum(x.running() for x in polls) == 2)
+            if how == "token":
+                a.delete("/v1/acl/token/" + whole["AccessorID"])
+            else:
+                a.put("/v1/acl/policy/" + whole["Policies"][0]["ID"], {"Rules": ""})
+            wait_for(lambda: ask(b, "GET", "/api/v1/configs/g/news", t).status in (401, 403))
+            a.put("/api/v1/configs/g/news", b"canary-" + how.encode(), headers=head)
+            a.put("/api/v1/services/newsd/instances/1", {"address": "10.0.0.99", "port": 1})
+            for x in polls:
+                r = x.result(60)
+                assert r.status in (401, 403) and b"canary" not in r.body, r
+        for s in streams:
+            rest = s.read()  # the stream ends
+            assert b"canary" not in rest and b"10.0.0.99" not in rest and b'"content' not in rest, rest
