@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is true of a configuration as a whole. */
+#include <arpa/inet.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -27,10 +29,25 @@ static int check_address(const char *what, const char *s, int is_zero_ok, struct
     return 0;
 }
 
+/* By what it says, not by how it begins: "127.0.0.1.example.org" is anybody's. */
 int conf_is_loopback(const char *address)
 {
-    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0 ||
-           strncmp(address, "localhost:", 10) == 0;
+    char host[256];
+    struct in_addr v4;
+    struct in6_addr v6;
+    const char *colon = strrchr(address, ':');
+    size_t n = colon != NULL ? (size_t)(colon - address) : strlen(address);
+    int is_bracketed = n > 2 && address[0] == '[' && address[n - 1] == ']';
+    if (n >= sizeof(host)) {
+        return 0;
+    }
+    memcpy(host, address + is_bracketed, n - 2 * (size_t)is_bracketed);
+    host[n - 2 * (size_t)is_bracketed] = '\0';
+    if (is_bracketed) {
+        return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+    }
+    return inet_pton(AF_INET, host, &v4) == 1 ? ntohl(v4.s_addr) >> 24 == 127
+                                              : strcasecmp(host, "localhost") == 0;
 }
 
 /* The next item of a comma-separated list into out; 0 at the end, -1 when too long. */
@@ -190,14 +207,16 @@ static int check_exposure(const struct conf *c, struct err *e)
     char addresses[CONF_LISTENERS_MAX][256];
     size_t n = 0;
     int rc = conf_listeners(c, addresses, &n, e);
-    if (c->is_insecure || c->is_acl) {
+    /* Where no rule speaks everybody may: that is no access control yet. */
+    int is_asked = c->is_acl && strcmp(c->acl_default_policy, "deny") == 0;
+    if (c->is_insecure || is_asked) {
         return rc;
     }
     for (size_t i = 0; rc == 0 && i < n; i++) {
         if (!conf_is_loopback(addresses[i]) && c->tls_client_ca[0] == '\0') {
             return err_set(
                 e, MU_E_BAD_REQUEST,
-                "listen %s is reachable by others and there is no access control: turn it on (acl.enabled), use client certificates (tls.client_ca) or say --insecure",
+                "listen %s is reachable by others and there is no access control: turn it on (acl.enabled, acl.default_policy deny), use client certificates (tls.client_ca) or say --insecure",
                 addresses[i]);
         }
     }
@@ -206,7 +225,7 @@ static int check_exposure(const struct conf *c, struct err *e)
         if (!conf_is_loopback(addresses[0])) {
             return err_set(
                 e, MU_E_BAD_REQUEST,
-                "dns.listen %s is reachable by others and there is no access control: turn it on (acl.enabled) or say --insecure",
+                "dns.listen %s is reachable by others and there is no access control: turn it on (acl.enabled, acl.default_policy deny) or say --insecure",
                 addresses[0]);
         }
     }

@@ -118,6 +118,11 @@ static void whole_is_checked(void **state)
         {{"--data-dir=/d", "--name=a b"}, "not a node name"},
         {{"--data-dir=/d", "--listen=nowhere"}, "host:port"},
         {{"--data-dir=/d", "--listen=0.0.0.0:8500"}, "no access control"},
+        {{"--data-dir=/d", "--listen=127.0.0.1.example.org:8500"}, "no access control"},
+        {{"--data-dir=/d", "--listen=127.0.0.1:8500,[::]:8500"}, "no access control"},
+        {{"--data-dir=/d", "--dns-listen=127.0.0.1.example.org:8600"}, "no access control"},
+        {{"--data-dir=/d", "--listen=0.0.0.0:8500", "--acl-enabled", "--acl-default-policy=allow"},
+         "no access control"},
         {{"--data-dir=/d", "--name=n1", "--initial-cluster=n1=127.0.0.1:1,n2=127.0.0.1:2"},
          "two nodes"},
         {{"--data-dir=/d", "--name=n1",
@@ -143,6 +148,28 @@ static void whole_is_checked(void **state)
         }
         assert_int_equal(parse(&p, &e, NULL, n, f[0], f[1], f[2], f[3], f[4], f[5]), 0);
         expect_error(rows[i].want, &e, conf_check(&p.conf, &e));
+    }
+}
+
+static void loopback_is_no_beginning(void **state)
+{
+    static const char *const own[] = {"127.0.0.1:1", "127.9.9.9:0", "[::1]:1", "localhost:1",
+                                      "LOCALHOST:1"};
+    static const char *const others[] = {"127.0.0.1.example.org:1",
+                                         "127.evil:1",
+                                         "localhost.example.org:1",
+                                         "0.0.0.0:1",
+                                         "[::]:1",
+                                         "[::1%eth0]:1",
+                                         "[::ffff:10.0.0.1]:1",
+                                         "[0:0:0:0:0:0:0:2]:1",
+                                         "128.0.0.1:1"};
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(own); i++) {
+        assert_true(conf_is_loopback(own[i]));
+    }
+    for (size_t i = 0; i < N_ELEMENTS(others); i++) {
+        assert_false(conf_is_loopback(others[i]));
     }
 }
 
@@ -218,6 +245,7 @@ int main(void)
         cmocka_unit_test(mistakes_get_suggestions),
         cmocka_unit_test(files_are_strict),
         cmocka_unit_test(whole_is_checked),
+        cmocka_unit_test(loopback_is_no_beginning),
         cmocka_unit_test(printed_settings_read_back),
         cmocka_unit_test(printed_marks_read_back),
         cmocka_unit_test(reload_takes_what_it_may),
