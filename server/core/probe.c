@@ -303,14 +303,32 @@ static void on_connected(uv_connect_t *r, int status)
     release(p);
 }
 
+/* 169.254.0.0/16, also as IPv6 carries it: mapped, translated (RFC 6052), and 6to4. */
+static int is_link_local_v4(const uint8_t v4[4])
+{
+    return v4[0] == 169 && v4[1] == 254;
+}
+
 int probe_may_connect(const struct sockaddr *a)
 {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    static const uint8_t translated[12] = {0x00, 0x64, 0xff, 0x9b};
+    static const uint8_t compatible[12];
     if (a->sa_family == AF_INET) {
-        uint32_t v = ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr);
-        return (v >> 16) != 0xa9fe;
+        uint32_t v = ((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr;
+        return !is_link_local_v4((const uint8_t *)&v);
+    }
+    if (a->sa_family != AF_INET6) {
+        return 1;
     }
     const uint8_t *v6 = ((const struct sockaddr_in6 *)(const void *)a)->sin6_addr.s6_addr;
-    return a->sa_family != AF_INET6 || v6[0] != 0xfe || (v6[1] & 0xc0) != 0x80;
+    int has_v4 = memcmp(v6, mapped, sizeof(mapped)) == 0 ||
+                 memcmp(v6, translated, sizeof(translated)) == 0 ||
+                 memcmp(v6, compatible, sizeof(compatible)) == 0;
+    int is_6to4 = v6[0] == 0x20 && v6[1] == 0x02;
+    return !(v6[0] == 0xfe && (v6[1] & 0xc0) == 0x80) &&
+           !(has_v4 && is_link_local_v4(v6 + sizeof(mapped))) &&
+           !(is_6to4 && is_link_local_v4(v6 + 2));
 }
 
 static void on_datagram(uv_udp_t *u, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from,

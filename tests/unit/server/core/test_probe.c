@@ -208,6 +208,31 @@ static void link_local_is_refused(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+/* The same addresses as IPv6 carries them lead to the same place. */
+static void link_local_in_disguise(void **state)
+{
+    static const char *const refused[] = {"fe80::1",
+                                          "febf::1",
+                                          "::ffff:169.254.169.254",
+                                          "::169.254.169.254",
+                                          "64:ff9b::169.254.169.254",
+                                          "2002:a9fe:a9fe::1"};
+    static const char *const taken[] = {"::1", "fd00::1", "::ffff:10.0.0.1", "2001:db8::a9fe:a9fe"};
+    struct sockaddr_in6 a;
+    struct sockaddr_in v4;
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(refused); i++) {
+        assert_int_equal(uv_ip6_addr(refused[i], 80, &a), 0);
+        assert_false(probe_may_connect((const struct sockaddr *)&a));
+    }
+    for (size_t i = 0; i < N_ELEMENTS(taken); i++) {
+        assert_int_equal(uv_ip6_addr(taken[i], 80, &a), 0);
+        assert_true(probe_may_connect((const struct sockaddr *)&a));
+    }
+    assert_int_equal(uv_ip4_addr("169.253.1.1", 80, &v4), 0);
+    assert_true(probe_may_connect((const struct sockaddr *)&v4));
+}
+
 static void cancelled_probe_is_silent(void **state)
 {
     struct peer p;
@@ -230,6 +255,7 @@ int main(void)
         cmocka_unit_test(outcomes),
         cmocka_unit_test(what_the_answer_says),
         cmocka_unit_test(link_local_is_refused),
+        cmocka_unit_test(link_local_in_disguise),
         cmocka_unit_test(cancelled_probe_is_silent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
