@@ -7,6 +7,8 @@
 #include "storage/db/longkey.h"
 #include "storage/event.h"
 
+enum { TREE_MAX = 100000 }; /* keys that one transaction deletes or tells by prefix */
+
 struct apply {
     struct db_txn *txn;
     struct meta *meta;
@@ -17,6 +19,7 @@ struct apply {
     mu_rev rev;         /* the revision it makes if it changes a row */
     uint32_t n_changed; /* rows so far */
     int wants_rows;     /* of the transaction under way */
+    uint32_t tree_left; /* keys that its operations on trees may still look at */
     int notes_leases;   /* the leases that are touched are noted: the command's result cannot name
                            them all */
     int64_t wall_ms;

@@ -93,6 +93,7 @@ void apply_txn(struct apply *a, const struct command *c, struct command_result *
     buf_clear(&a->failures);
     a->wants_rows = m->wants_rows;
     a->notes_leases = 1;
+    a->tree_left = TREE_MAX;
     wire_read_init(&w, m->body);
     if (m->n > 1) {
         db_mark(a->txn);

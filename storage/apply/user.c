@@ -5,8 +5,6 @@
  * is no write. */
 #include "storage/apply/apply_impl.h"
 
-enum { TREE_MAX = 100000 }; /* keys that one operation deletes or tells */
-
 static const struct user_row no_row;
 
 static void find(struct apply *a, struct slice key, struct row_at *cur, struct user_row *out)
@@ -284,13 +282,15 @@ void op_key_tree(struct apply *a, const struct op *o, struct txn_item *item)
     struct buf prefix;
     size_t n = 0;
     begin_tree(a, o->u.key.key, &prefix);
-    /* Counted first: too many are refused before one is touched. */
-    while (n <= TREE_MAX && row_next(a, buf_slice(&prefix), &a->scan, &a->key)) {
+    /* Counted first: too many are refused before one is touched, and those after it at once. */
+    while (n <= a->tree_left && row_next(a, buf_slice(&prefix), &a->scan, &a->key)) {
         n++;
     }
-    if (n > TREE_MAX) {
+    if (n > a->tree_left) {
         item->code = MU_E_TOO_LARGE;
+        n = a->tree_left;
     }
+    a->tree_left -= (uint32_t)n;
     buf_clear(&a->scan);
     buf_append_slice(&a->scan, buf_slice(&prefix));
     while (item->code == 0 && row_next(a, buf_slice(&prefix), &a->scan, &a->key)) {

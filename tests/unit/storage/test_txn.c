@@ -2,6 +2,7 @@
 /* Transactions of operations on user keys and records. */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/wire.h"
 #include "storage/view_kv.h"
@@ -241,6 +242,34 @@ static void test_trees(void **state)
     kit_check(k);
 }
 
+/* All trees of a transaction together have at most so many keys: it holds up everybody for its
+ * time. Those behind the one that went too far are refused at once. */
+static void test_trees_share_their_bound(void **state)
+{
+    enum { KEYS = 60000, AT_ONCE = 250 };
+    struct kit *k = *state;
+    struct op ops[AT_ONCE];
+    char key[AT_ONCE][16];
+    for (int i = 0; i < KEYS; i += AT_ONCE) {
+        for (int j = 0; j < AT_ONCE; j++) {
+            snprintf(key[j], sizeof(key[j]), "t/%d", i + j);
+            ops[j] = key_op(OP_KEY_SET, key[j], "");
+        }
+        assert_int_equal(0, run(k, ops, AT_ONCE).code);
+    }
+    assert_int_equal(0, run_key(k, OP_KEY_GET_TREE, "t/", "", 0).code);
+    for (int j = 0; j < AT_ONCE; j++) {
+        ops[j] = key_op(OP_KEY_GET_TREE, "t/", "");
+    }
+    assert_int_equal(MU_E_TOO_LARGE, run(k, ops, 2).code);
+    int64_t from = clock_mono_ms();
+    assert_int_equal(MU_E_TOO_LARGE, run(k, ops, AT_ONCE).code);
+    assert_true(clock_mono_ms() - from < 5000); /* one after the other it is minutes */
+    ops[1] = key_op(OP_KEY_DELETE_TREE, "t/", "");
+    assert_int_equal(MU_E_TOO_LARGE, run(k, ops, 2).code);
+    assert_int_equal(0, run(k, ops + 1, 1).code);
+}
+
 static void test_keys_are_any_bytes(void **state)
 {
     struct kit *k = *state;
@@ -359,6 +388,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_all_failures_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_leaves_no_trace, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trees, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trees_share_their_bound, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keys_are_any_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_records, setup, teardown),
         cmocka_unit_test(test_golden),
