@@ -23,6 +23,9 @@ enum {
     TURN_MS = 50,
     SHARES_EVERY_MS = 1000,
     PROBES_MAX = 512,     /* at once, on one node */
+    SLOW_MAX = 256,       /* of these, of checks that were not quick the last time */
+    QUICK_MS = 1000,      /* what is quick */
+    PROBE_MS_MAX = 60000, /* how long one may take, whatever was asked for */
     DEAD_AFTER_MS = 2000, /* a member not heard of for so long runs no checks */
     OUTPUT_EVERY_MS =
         5 * 60 * 1000, /* a new output alone is told so often (check_update_interval) */
@@ -52,7 +55,9 @@ struct checked {
     int is_healthy; /* as the store says */
     int is_mine;
     int is_proposing;
-    int64_t next_at;
+    int is_quick;   /* its last run was */
+    int holds_slow; /* the run under way is one of the slow ones */
+    int64_t next_at, begun_at;
     int64_t unhealthy_at; /* since when this node has seen it unhealthy; 0 */
     struct probe *probe;
     struct fetch *fetch;
@@ -63,9 +68,11 @@ struct checks {
     struct checked *table;
     struct fetcher *fetcher;
     int are_aliases_old; /* a check changed since they were looked at */
+    int64_t aliases_at;  /* not before */
     uv_timer_t timer;
     mu_node_id live[REPLICA_MEMBERS_MAX];
-    size_t n_live, n_probes;
+    size_t n_live, n_probes, n_slow;
+    struct checked *first; /* of the next turn: the first that found no place; NULL: of the table */
     int64_t next_shares;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -87,9 +94,21 @@ static mu_node_id owner_of(const struct checks *k, const struct checked *c)
     return best;
 }
 
+/* A run begins or ends. A few that hang, or many of somebody who means no good, leave room for
+ * those that are quick. */
+static void count_run(struct checks *k, struct checked *c, int by)
+{
+    c->holds_slow = by > 0 ? !c->is_quick : c->holds_slow;
+    k->n_probes += (size_t)by;
+    k->n_slow += c->holds_slow ? (size_t)by : 0;
+    c->begun_at = by > 0 ? clock_mono_ms() : c->begun_at;
+}
+
 static void stop_probe(struct checks *k, struct checked *c)
 {
-    k->n_probes -= c->probe != NULL || c->fetch != NULL;
+    if (c->probe != NULL || c->fetch != NULL) {
+        count_run(k, c, -1);
+    }
     if (c->probe != NULL) {
         probe_cancel(c->probe);
         c->probe = NULL;
@@ -208,12 +227,13 @@ static void remove_service(struct checked *c)
     struct check_name n;
     int rc = key_parse_check(slice_of(c->key, c->key_len), &n);
     MU_INVARIANT(rc == 0);
-    struct op ops[2] = {{.type = OP_CHECK_DELETE_CAS, .expect = c->mod_rev},
+    struct op ops[3] = {{.type = OP_CHECK_GET}, /* one that is gone says nothing of its service */
+                        {.type = OP_CHECK_DELETE_CAS, .expect = c->mod_rev},
                         {.type = OP_SERVICE_DELETE}};
-    ops[0].u.check.name = n;
-    ops[0].u.check.row.remove_after_ms = REMOVE_NEVER;
-    ops[1].u.service.node = n.node;
-    ops[1].u.service.row.service_id = n.service_id;
+    ops[0].u.check.name = ops[1].u.check.name = n;
+    ops[0].u.check.row.remove_after_ms = ops[1].u.check.row.remove_after_ms = REMOVE_NEVER;
+    ops[2].u.service.node = n.node;
+    ops[2].u.service.row.service_id = n.service_id;
     cmd->type = CMD_TXN;
     cmd->u.txn = (struct cmd_txn){.n = N_ELEMENTS(ops), .ops = ops};
     core_propose_own(c->checks->core, cmd, 0, removal_done, NULL);
@@ -241,8 +261,12 @@ static void change_done(struct core *core, void *arg, int code, const struct com
 {
     struct change_note *n = arg;
     (void)core;
-    (void)code; /* when it was lost, the next probe says it again */
     (void)r;
+    /* When it was lost the next probe says it again; aliases are looked at again. */
+    if (code != 0) {
+        n->checks->are_aliases_old = 1;
+        n->checks->aliases_at = clock_mono_ms() + SHARES_EVERY_MS;
+    }
     if (!n->checks->core->is_stopping) {
         struct checked *c = NULL;
         HASH_FIND(hh, n->checks->table, n->key, n->key_len, c);
@@ -381,11 +405,13 @@ static void on_probe(void *arg, const struct probe_result *r)
     struct checked *c = arg;
     int is_ok = r->is_ok || (c->is_row && r->status == 429);
     const char *output = r->output;
+    int64_t now = clock_mono_ms();
     c->probe = NULL;
     c->fetch = NULL;
-    c->checks->n_probes--;
+    count_run(c->checks, c, -1);
+    c->is_quick = now - c->begun_at < QUICK_MS;
     c->checks->core->count.checks_run++;
-    c->next_at = clock_mono_ms() + c->interval_ms;
+    c->next_at = now + c->interval_ms;
     c->n_pass = is_ok ? c->n_pass + 1 : 0;
     c->n_fail = is_ok ? 0 : c->n_fail + 1;
     if (c->is_proposing) {
@@ -501,6 +527,11 @@ static int is_run(const struct checked *c)
     return c->target.type != CHECK_NONE || is_fetched(c);
 }
 
+static int64_t timeout_of(const struct checked *c)
+{
+    return c->timeout_ms < PROBE_MS_MAX ? c->timeout_ms : PROBE_MS_MAX;
+}
+
 static void begin_fetch(struct checks *k, struct checked *c, int64_t now)
 {
     size_t name_at = c->n_target + c->n_headers, body_at = name_at + c->n_name;
@@ -516,10 +547,12 @@ static void begin_fetch(struct checks *k, struct checked *c, int64_t now)
         .use_tls = c->use_tls,
         .skip_verify = c->skip_verify,
         .no_redirects = c->no_redirects,
-        .timeout_ms = c->timeout_ms,
+        .timeout_ms = timeout_of(c),
     };
     c->fetch = fetch_start(k->fetcher, &q, on_probe, c);
-    k->n_probes += c->fetch != NULL;
+    if (c->fetch != NULL) {
+        count_run(k, c, 1);
+    }
     c->next_at = now + c->interval_ms;
 }
 
@@ -530,8 +563,8 @@ static void begin_probe(struct checks *k, struct checked *c, int64_t now)
         return;
     }
     const struct probe_request q = {.method = slice_str(c->method)};
-    k->n_probes++;
-    c->probe = probe_start(&k->core->loop, &c->target, &q, c->timeout_ms, on_probe, c);
+    count_run(k, c, 1);
+    c->probe = probe_start(&k->core->loop, &c->target, &q, timeout_of(c), on_probe, c);
 }
 
 static void checked_turn(struct checks *k, struct checked *c, int64_t now)
@@ -553,31 +586,42 @@ static void checked_turn(struct checks *k, struct checked *c, int64_t now)
         }
         return;
     }
-    if (is_run(c) && c->probe == NULL && c->fetch == NULL && now >= c->next_at &&
-        k->n_probes < PROBES_MAX) {
-        begin_probe(k, c, now);
+    if (!is_run(c) || c->probe != NULL || c->fetch != NULL || now < c->next_at) {
+        return;
     }
+    if (k->n_probes < PROBES_MAX && (c->is_quick || k->n_slow < SLOW_MAX)) {
+        begin_probe(k, c, now);
+    } else if (k->first == NULL) {
+        k->first = c;
+    }
+}
+
+/* Each once, beginning with who found no place the last time. */
+static uint64_t turn_all(struct checks *k, int64_t now)
+{
+    struct checked *c = k->first != NULL ? k->first : k->table;
+    uint64_t n_mine = 0;
+    k->first = NULL;
+    for (unsigned left = HASH_COUNT(k->table); left > 0; left--) {
+        n_mine += (uint64_t)c->is_mine;
+        checked_turn(k, c, now);
+        c = c->hh.next != NULL ? c->hh.next : k->table;
+    }
+    return n_mine;
 }
 
 static void on_turn(uv_timer_t *t)
 {
     struct checks *k = t->data;
-    struct checked *c, *tmp;
     int64_t now = clock_mono_ms();
-    uint64_t n_mine = 0;
     if (k->core->role == REPLICA_LEADER && k->core->is_ready && now >= k->next_shares) {
         k->next_shares = now + SHARES_EVERY_MS;
         tell_shares(k);
     }
-    HASH_ITER(hh, k->table, c, tmp)
-    {
-        n_mine += (uint64_t)c->is_mine;
-        checked_turn(k, c, now);
-    }
-    if (k->are_aliases_old) {
+    k->core->count.checks_mine = turn_all(k, now);
+    if (k->are_aliases_old && now >= k->aliases_at) {
         look_at_aliases(k);
     }
-    k->core->count.checks_mine = n_mine;
 }
 
 /* --- what is there to check --- */
@@ -585,6 +629,7 @@ static void on_turn(uv_timer_t *t)
 static void checked_free(struct checks *k, struct checked *c)
 {
     stop_probe(k, c);
+    k->first = k->first == c ? c->hh.next : k->first;
     HASH_DEL(k->table, c);
     buf_fini(&c->text);
     mem_free(c->key);
@@ -655,7 +700,9 @@ static void checked_fill_row(struct checks *k, struct slice key, const struct ch
     }
     target.is_udp = run->kind == CHECK_KIND_UDP;
     struct checked *c = checked_get(k, key);
-    if (c->create_rev != row->meta.create_rev) {
+    if (c->create_rev != row->meta.create_rev || c->kind != run->kind ||
+        !slice_eq(target_of(c), run->target)) {
+        stop_probe(k, c); /* of what it was before */
         c->n_fail = c->n_pass = 0;
         c->unhealthy_at = 0;
         c->is_mine = 0;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Consul face: what its checks ask. Real listeners stand in this process, gRPC's own library in another one."""
+import gzip
 import http.server
 import os
 import pathlib
@@ -211,3 +212,134 @@ def test_aliases_follow(cluster):
 def test_definitions_that_are_wrong(cluster, definition, words):
     r = cluster.nodes[2].put("/v1/agent/check/register", {"Name": "wrong", "CheckID": "wrong", **definition})
     assert r.status == 400 and words in r.body.decode(), r
+
+
+class Hostile:
+    """A server that gives each connection the bytes of its path's function, then nothing more."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.sent, self.asked = {}, []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.answer, args=(s,), daemon=True).start()
+
+    def answer(self, s):
+        with s:
+            try:
+                path = s.recv(65536).split(b" ")[1].decode().lstrip("/")
+                self.asked.append(path)
+                for part in getattr(self, path)():
+                    s.sendall(part)
+                    self.sent[path] = self.sent.get(path, 0) + len(part)
+                s.recv(1)
+            except OSError:
+                pass
+
+    def endless(self):
+        yield b"HTTP/1.1 200 OK\r\n\r\n"
+        for _ in range(10000):
+            yield b"x" * 65536
+
+    def drip(self):
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+        while True:
+            yield b"x"
+            threading.Event().wait(0.05)
+
+    def headers(self):
+        yield b"HTTP/1.1 200 OK\r\n"
+        for i in range(5000):
+            yield b"X-%d: " % i + b"y" * 1000 + b"\r\n"
+        yield b"Content-Length: 0\r\n\r\n"
+
+    def header(self):
+        yield b"HTTP/1.1 200 " + b"r" * 300000 + b"\r\n\r\n"
+
+    def interim(self):
+        for _ in range(200000):
+            yield b"HTTP/1.1 100 Continue\r\n\r\n"
+
+    def bomb(self):
+        yield b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4000\r\n\r\n" + gzip.compress(b"\0" * 8000000)[:4000]
+
+    def bytes(self):
+        yield b"HTTP/1.1 200 \x01\x80OK\r\nContent-Length: 9\r\n\r\n\0\x1b[2J\xff\"\\\n"
+
+    def local(self):
+        yield b"HTTP/1.1 302 Found\r\nLocation: http://[::ffff:169.254.169.254]/latest\r\nContent-Length: 0\r\n\r\n"
+
+    def file(self):
+        yield b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n"
+
+    def silent(self):
+        return iter(())
+
+
+@pytest.fixture
+def hostile():
+    h = Hostile()
+    yield h
+    h.listener.close()
+
+
+def test_hostile_servers(cluster, hostile):
+    """What a checked service answers costs little, and is told as text."""
+    rss = [x.rss_kib() for x in cluster.nodes]
+    for path, status, words in (("endless", "passing", "200 OK Output: xxx"), ("header", "", ""), ("headers", "", ""), ("interim", "critical", ""),
+                                ("bomb", "passing", "200 OK"), ("bytes", "passing", "200"), ("local", "critical", ""), ("file", "critical", ""),
+                                ("drip", "critical", ""), ("silent", "critical", "timed out")):
+        r = cluster.nodes[0].put("/v1/agent/check/register", {"CheckID": "hostile-" + path, "Name": path, "Interval": "1s", "Timeout": "2s",
+                                                              "Status": "warning", "HTTP": f"{hostile.url}/{path}"})
+        assert r.status == 200, r
+        if status:
+            see(cluster, "hostile-" + path, status, words)
+        got = check(cluster.nodes[1], "hostile-" + path)  # JSON, whatever it was
+        assert len(got["Output"].encode()) < 20000 and "root:" not in got["Output"]
+    assert hostile.sent["endless"] < 50 << 20
+    for x, before in zip(cluster.nodes, rss):
+        assert x.rss_kib() < before + 60000, x.name
+        assert x.status()["leader"]
+
+
+def test_a_new_definition_is_run_at_once(cluster, hostile, web):
+    """Whatever the one before still waits for."""
+    a = cluster.nodes[0]
+    definition = {"CheckID": "again", "Name": "again", "Interval": "1s", "Timeout": "50s", "HTTP": hostile.url + "/silent"}
+    assert a.put("/v1/agent/check/register", definition).status == 200
+    wait_for(lambda: "silent" in hostile.asked, what="the first definition to be run")
+    expect(cluster, "again", "passing", "200 OK", HTTP=f"http://127.0.0.1:{web.server_port}/200")
+
+
+def test_many_that_hang_leave_room():
+    """More checks than run at once, none of which is answered: what is quick is run in time, and what is new has its turn."""
+    c = Cluster(1)
+    hang = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    listener = serve()
+    try:
+        a = c.start().nodes[0]
+        url, good = "http://127.0.0.1:%d/" % hang.getsockname()[1], f"http://127.0.0.1:{listener.server_port}/"
+
+        def see_one(name, status):
+            wait_for(lambda: check(a, name).get("Status") == status, 20, f"{name} to be {status}")
+        assert a.put("/v1/agent/check/register", {"CheckID": "old", "Name": "old", "Interval": "1s", "HTTP": good + "200"}).status == 200
+        see_one("old", "passing")
+        for i in range(9):
+            checks = [{"CheckID": f"hang-{i}-{j}", "Name": "h", "Interval": "1s", "Timeout": "2s", "HTTP": url} for j in range(120)]
+            assert a.put("/v1/agent/service/register", {"Name": f"hang-{i}", "Checks": checks}).status == 200
+        assert a.put("/v1/agent/check/register", {"CheckID": "new", "Name": "new", "Interval": "1s", "HTTP": good + "200"}).status == 200
+        see_one("new", "passing")
+        for x in ("old", "new"):
+            assert a.put("/v1/agent/check/register", {"CheckID": x, "Name": x, "Interval": "1s", "HTTP": good + "500"}).status == 200
+            see_one(x, "critical")
+    finally:
+        hang.close()
+        listener.shutdown()
+        c.close()
