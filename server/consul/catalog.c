@@ -5,6 +5,7 @@
 
 #include "base/wire.h"
 #include "server/consul/list.h"
+#include "server/consul/tag_set.h"
 
 struct catalog_read {
     struct show s;
@@ -15,7 +16,7 @@ struct catalog_read {
     struct list list;
     struct jw w;
     /* of catalog/services: the tags of the service under way, once each */
-    struct buf tags;
+    struct tag_set tags;
 };
 
 static struct catalog_read *begin(struct consul_call *k, enum filter_kind kind)
@@ -121,8 +122,8 @@ static int takes_entry(struct catalog_read *c, const struct instance_name *n,
 static int add_tags(void *arg, const struct instance_name *n, const struct instance_row *row)
 {
     struct catalog_read *c = arg;
-    struct pair_iter it, seen;
-    struct slice tag, other;
+    struct pair_iter it;
+    struct slice tag;
     int asks_node = c->g->filter != NULL || c->q.n_meta > 0; /* what it says tells of the node */
     if ((asks_node && !consul_sees(c->g, ACCESS_NODE, show_node_name(row))) ||
         !list_is_on(&c->q, c->v, row) || !takes_entry(c, n, row)) {
@@ -131,17 +132,7 @@ static int add_tags(void *arg, const struct instance_name *n, const struct insta
     c->list.n++; /* there is one */
     tags_begin(&it, row->tags);
     while (tags_next(&it, &tag)) {
-        int is_new = 1;
-        tags_begin(&seen, buf_slice(&c->tags));
-        while (is_new && tags_next(&seen, &other)) {
-            is_new = !slice_eq(tag, other);
-        }
-        unsigned count = (unsigned)(c->tags.p[0] | c->tags.p[1] << 8);
-        if (is_new && count < UINT16_MAX) {
-            wire_put_bytes(&c->tags, tag);
-            c->tags.p[0] = (uint8_t)(count + 1);
-            c->tags.p[1] = (uint8_t)((count + 1) >> 8);
-        }
+        tag_set_add(&c->tags, tag);
     }
     return 0;
 }
@@ -154,12 +145,11 @@ static int on_service(void *arg, const struct service_name *n, const struct serv
         return 0;
     }
     c->list.n = 0;
-    buf_clear(&c->tags);
-    buf_append(&c->tags, "\0\0", 2);
+    tag_set_clear(&c->tags);
     int rc = view_instances(c->v, n, add_tags, c);
     if (rc == 0 && c->list.n > 0) {
         jw_key_slice(&c->w, n->service);
-        show_list(&c->w, buf_slice(&c->tags));
+        tag_set_write(&c->tags, &c->w);
     }
     return rc;
 }
@@ -170,11 +160,11 @@ static int render_services(struct consul_read *g, struct view *v, struct buf *ou
     struct service_name n = list_service(slice_of(NULL, 0));
     render_begin(c, v);
     jw_init(&c->w, out);
-    buf_init(&c->tags);
+    tag_set_init(&c->tags);
     jw_obj(&c->w);
     int rc = view_services_all(v, n.ns, n.group, on_service, c);
     jw_end(&c->w);
-    buf_fini(&c->tags);
+    tag_set_fini(&c->tags);
     list_fini(&c->list);
     return rc;
 }

@@ -108,6 +108,19 @@ static int check_texts(struct consul_call *k, const struct given_service *s)
     return rc;
 }
 
+/* Each is compared with all that an instance has, whenever somebody asks. */
+static int has_few(const struct given_service *s)
+{
+    struct pair_iter it;
+    const struct slice lists[] = {s->tags, s->ignored, s->node_meta, s->service_meta};
+    int are_few = 1;
+    for (size_t i = 0; i < N_ELEMENTS(lists); i++) {
+        tags_begin(&it, lists[i]);
+        are_few &= it.left <= QUERY_LIST_MAX;
+    }
+    return are_few;
+}
+
 static int check_template(struct consul_call *k, const struct given_template *t)
 {
     struct err e = {0};
@@ -134,6 +147,8 @@ static int check(struct consul_call *k, const struct given *g)
         why = "Must be bound to a session, or have a name";
     } else if (g->service.service.len == 0) {
         why = "Must provide a Service name to query";
+    } else if (!has_few(&g->service)) {
+        why = "Tags, IgnoreCheckIDs, NodeMeta and ServiceMeta have at most 64 entries each";
     } else if (g->service.connect) {
         why = "Connect must be enabled in order to use this query";
     } else if (g->token.len != 0) {

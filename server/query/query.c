@@ -11,7 +11,7 @@
 #include "storage/view_catalog.h"
 #include "storage/view_kv.h"
 
-enum { STEPS_MAX = 100000, BLOCKS_MAX = 256, UUID_SIZE = 36, LIST_MAX = 64 };
+enum { STEPS_MAX = 100000, BLOCKS_MAX = 256, UUID_SIZE = 36 };
 
 static struct slice text_of(const json_t *v)
 {
@@ -216,24 +216,6 @@ int query_get(struct view *v, struct slice id, struct query *out)
     return 0;
 }
 
-struct longest {
-    struct slice name, prefix;
-    char id[UUID_SIZE + 1];
-};
-
-static int on_name(void *arg, struct slice key, const struct record_row *row)
-{
-    struct longest *l = arg;
-    struct slice prefix = slice_of(key.p + 1, key.len - 1);
-    int is_longer = l->id[0] == '\0' || prefix.len > l->prefix.len;
-    if (!row->meta.is_deleted && key.p[0] == '~' && slice_has_prefix(l->name, prefix) &&
-        is_longer && row->body.len == UUID_SIZE) {
-        l->prefix = prefix;
-        memcpy(l->id, row->body.p, UUID_SIZE);
-    }
-    return 0;
-}
-
 static int find_by_name(struct view *v, struct slice name, struct query *out)
 {
     struct record_row row;
@@ -246,9 +228,28 @@ static int find_by_name(struct view *v, struct slice name, struct query *out)
     return rc == 0 ? query_get(v, row.body, out) : rc;
 }
 
+/* The template with the longest prefix that the name begins with: at most one look for each of its
+ * bytes, however many queries there are. One that went with its session is passed over. */
+static int find_template(struct view *v, struct slice name, struct query *out, size_t *out_len)
+{
+    struct record_row row;
+    struct buf key;
+    int rc = MU_E_NOT_FOUND;
+    buf_init(&key);
+    buf_append_byte(&key, '~');
+    buf_append_slice(&key, name);
+    for (; rc == MU_E_NOT_FOUND && key.len > 0; key.len--) {
+        *out_len = key.len - 1;
+        rc = view_record(v, QUERY_NAMES, buf_slice(&key), &row);
+        rc = rc != 0 ? rc : query_get(v, row.body, out);
+    }
+    buf_fini(&key);
+    return rc;
+}
+
 int query_find(struct view *v, struct slice id_or_name, struct query *out)
 {
-    struct longest l = {.name = id_or_name};
+    size_t prefix_len = 0;
     if (id_or_name.len == 0 || id_or_name.len > QUERY_NAME_MAX) {
         return MU_E_NOT_FOUND;
     }
@@ -257,11 +258,9 @@ int query_find(struct view *v, struct slice id_or_name, struct query *out)
     if (rc != MU_E_NOT_FOUND) {
         return rc;
     }
-    rc = view_records(v, QUERY_NAMES, on_name, &l);
-    rc = rc == 0 && l.id[0] == '\0' ? MU_E_NOT_FOUND : rc;
-    rc = rc != 0 ? rc : query_get(v, slice_of((const uint8_t *)l.id, UUID_SIZE), out);
+    rc = find_template(v, id_or_name, out, &prefix_len);
     if (rc == 0) {
-        render_template(out, id_or_name, l.prefix);
+        render_template(out, id_or_name, slice_of(id_or_name.p, prefix_len));
     }
     return rc;
 }

@@ -11,7 +11,7 @@
 #define QUERIES     SLICE_LIT("query")
 #define QUERY_NAMES SLICE_LIT("query-name")
 
-enum { QUERY_NAME_MAX = 256, QUERY_TEXT_MAX = 512 };
+enum { QUERY_NAME_MAX = 256, QUERY_TEXT_MAX = 512, QUERY_LIST_MAX = 64 };
 
 struct json_t;
 
