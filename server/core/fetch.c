@@ -11,13 +11,14 @@
 #include <uv.h>
 
 #include "base/mem.h"
+#include "server/core/authorities.h"
 
 enum { ANSWER_MAX = 4096, URL_MAX = 4096, REDIRECTS_MAX = 10, SERVICE_MAX = 512, FRAME_HEAD = 5 };
 
 struct fetcher {
     CURLM *multi;
     uv_timer_t timer;
-    const char *ca_file, *ca_dir; /* as Go has it: SSL_CERT_FILE, SSL_CERT_DIR; else the system's */
+    struct authorities *authorities;
     int n_running;
 };
 
@@ -281,12 +282,7 @@ static void set_rest(struct fetch *x, const struct fetch_request *q)
     curl_easy_setopt(x->easy, CURLOPT_WRITEDATA, x);
     curl_easy_setopt(x->easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(x->easy, CURLOPT_HEADERDATA, x);
-    if (x->f->ca_file != NULL) {
-        curl_easy_setopt(x->easy, CURLOPT_CAINFO, x->f->ca_file);
-    }
-    if (x->f->ca_dir != NULL) {
-        curl_easy_setopt(x->easy, CURLOPT_CAPATH, x->f->ca_dir);
-    }
+    authorities_use(x->f->authorities, x->easy);
     if (x->connect_to != NULL) {
         curl_easy_setopt(x->easy, CURLOPT_CONNECT_TO, x->connect_to);
     }
@@ -444,13 +440,14 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *k
         s->fd = fd;
         if (uv_poll_init(f->timer.loop, &s->poll, fd) != 0) {
             mem_free(s);
-            return -1;
+            return 0; /* its time runs out; an error would end all requests for good */
         }
         s->poll.data = s;
         (void)curl_multi_assign(f->multi, fd, s);
     }
     int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    return uv_poll_start(&s->poll, events, on_poll) == 0 ? 0 : -1;
+    (void)uv_poll_start(&s->poll, events, on_poll); /* the same */
+    return 0;
 }
 
 struct fetcher *fetcher_new(uv_loop_t *loop)
@@ -460,8 +457,7 @@ struct fetcher *fetcher_new(uv_loop_t *loop)
     MU_INVARIANT(f->multi != NULL);
     uv_timer_init(loop, &f->timer);
     f->timer.data = f;
-    f->ca_file = getenv("SSL_CERT_FILE");
-    f->ca_dir = getenv("SSL_CERT_DIR");
+    f->authorities = authorities_new();
     (void)curl_multi_setopt(f->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
     (void)curl_multi_setopt(f->multi, CURLMOPT_SOCKETDATA, f);
     (void)curl_multi_setopt(f->multi, CURLMOPT_TIMERFUNCTION, set_timer);
@@ -477,5 +473,6 @@ static void on_timer_closed(uv_handle_t *h)
 void fetcher_free(struct fetcher *f)
 {
     (void)curl_multi_cleanup(f->multi);
+    authorities_free(f->authorities);
     uv_close((uv_handle_t *)&f->timer, on_timer_closed);
 }
