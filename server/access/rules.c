@@ -178,10 +178,18 @@ static int read_named(struct reading *g, json_t *v)
 static int read_right(struct reading *g, json_t *v)
 {
     enum access_right right;
-    if (right_of(item_of(v, 0), 0, &right) != 0) {
-        return bad_policy(g, item_of(v, 0));
+    json_t *item;
+    size_t i = 0;
+    /* Said twice, the stricter counts, as for names. */
+    for (; (item = item_of(v, i)) != NULL; i++) {
+        if (right_of(item, 0, &right) != 0) {
+            return bad_policy(g, item);
+        }
+        if (add_rule(g, slice_of(NULL, 0), right) != 0) {
+            return -1;
+        }
     }
-    return add_rule(g, slice_of(NULL, 0), right);
+    return i > 0 ? 0 : bad_policy(g, NULL);
 }
 
 static int read_kind(struct reading *g, const char *name, json_t *v)

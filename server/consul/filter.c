@@ -158,9 +158,12 @@ static unsigned escape(int c)
 /* "...", as Go writes strings but for its numeric escapes, or `...`. */
 static int take_string(struct reader *r, struct slice *out)
 {
-    size_t from = r->at, n = 0;
+    size_t from = r->at, n = 0, end = from + 1;
     int quote = peek(r);
-    uint8_t *mem = r->m.alloc(r->m.arg, r->text.len - from + 1);
+    while (end < r->text.len && r->text.p[end] != quote) {
+        end += quote == '"' && r->text.p[end] == '\\' ? 2 : 1;
+    }
+    uint8_t *mem = r->m.alloc(r->m.arg, end - from + 1); /* no more than it needs: they are many */
     r->at++;
     while (peek(r) != -1 && peek(r) != quote) {
         int c = peek(r);

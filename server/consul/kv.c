@@ -197,6 +197,12 @@ static int by_bytes(const void *a, const void *b)
     return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
 }
 
+/* What is told again may be logged by whoever reads it. */
+static int is_secret(struct slice param)
+{
+    return slice_has_prefix(param, SLICE_LIT("token="));
+}
+
 /* As Go's url.Values.Encode: sorted, each with a =. */
 static void write_sorted(struct slice query, struct buf *out)
 {
@@ -205,7 +211,8 @@ static void write_sorted(struct slice query, struct buf *out)
     while (query.len > 0 && n < PARAMS_MAX) {
         const uint8_t *end = memchr(query.p, '&', query.len);
         size_t len = end != NULL ? (size_t)(end - query.p) : query.len;
-        all[n++] = slice_of(query.p, len);
+        all[n++] = is_secret(slice_of(query.p, len)) ? SLICE_LIT("token=<hidden>")
+                                                     : slice_of(query.p, len);
         query = slice_of(query.p + len, query.len - len);
         query = slice_of(query.p + (query.len > 0), query.len - (query.len > 0));
     }

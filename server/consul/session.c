@@ -61,6 +61,10 @@ static int take_body(struct consul_call *k, struct asked *a)
         consul_text(k->r, 400, "Request decode failed: %s", b.error);
         return -1;
     }
+    if (a->lock_delay < 0) {
+        consul_text(k->r, 400, "Request decode failed: LockDelay is negative");
+        return -1;
+    }
     if (a->lock_delay < NUMBER_OF_S_MAX) {
         a->lock_delay *= NS_PER_S; /* as Consul takes small numbers */
     }

@@ -149,6 +149,7 @@ WRONG = [
     ("PUT", "/v1/kv/x?flags=18446744073709551616", 500, 'strconv.ParseUint: parsing "18446744073709551616": value out of range'),
     ("PUT", "/v1/kv/x?acquire=a&cas=1", 400, "Conflicting flags: acquire=a&cas=1\n"),
     ("DELETE", "/v1/kv/x?recurse&cas=1", 400, "Conflicting flags: cas=1&recurse=\n"),
+    ("PUT", "/v1/kv/x?cas=1&token=canary&acquire=a", 400, "Conflicting flags: acquire=a&cas=1&token=<hidden>\n"),
     ("PUT", "/v1/kv/x?acquire=", 500, "missing session"),
     ("PUT", "/v1/kv/x?acquire=abc", 500, "failed session lookup: index error: UUID must be 36 characters"),
     ("PUT", "/v1/kv/x?acquire=11111111-2222-3333-4444-555555555555", 500, 'invalid session "11111111-2222-3333-4444-555555555555"'),

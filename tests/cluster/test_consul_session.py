@@ -58,6 +58,7 @@ WRONG = [
     ({"TTL": "25h"}, 500, "Invalid Session TTL '90000000000000', must be between [10s=24h0m0s]"),
     ({"TTL": "x"}, 500, None), ({"Behavior": "burn"}, 500, "Invalid Behavior setting 'burn'"),
     ({"Node": "none"}, 500, "Missing node registration"), ({"NodeChecks": ["none"]}, 500, "Missing check 'none' registration"),
+    ({"LockDelay": "-10s"}, 400, "Request decode failed: LockDelay is negative"), ({"LockDelay": "-9000000000s"}, 400, None),
     ({"NodeChecks": "x"}, 400, None), ({"Name": 1}, 400, None), ("{", 400, None),
 ]
 

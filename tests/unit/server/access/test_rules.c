@@ -70,6 +70,15 @@ static void of_doubles_the_strictest_counts(void **state)
             rules_fini(&s);
         }
     }
+    for (int a = 0; a < 4; a++) { /* those without names, too */
+        struct rules s;
+        char text[100];
+        (void)snprintf(text, sizeof(text), "operator = \"%s\"\noperator = \"%s\"",
+                       a / 2 != 0 ? "deny" : "read", a % 2 != 0 ? "deny" : "write");
+        read_ok(&s, text);
+        assert_int_equal(of(&s, ACCESS_OPERATOR, ""), a == 0 ? ACCESS_WRITE : ACCESS_DENY);
+        rules_fini(&s);
+    }
 }
 
 static void json_says_the_same(void **state)
