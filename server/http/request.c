@@ -133,15 +133,18 @@ struct slice http_token(const struct http_req *r)
 {
     static const char scheme[] = "bearer ";
     struct slice s;
-    if (http_header(r, "authorization", &s) && s.len >= sizeof(scheme) - 1 &&
-        strncasecmp((const char *)s.p, scheme, sizeof(scheme) - 1) == 0) {
-        size_t i = sizeof(scheme) - 1;
-        while (i < s.len && s.p[i] == ' ') {
-            i++;
-        }
-        return slice_of(s.p + i, s.len - i);
+    if (http_header(r, "x-consul-token", &s) && s.len > 0) {
+        return s; /* before a header that a proxy may have put there */
     }
-    return http_header(r, "x-consul-token", &s) ? s : slice_of(NULL, 0);
+    if (!http_header(r, "authorization", &s) || s.len < sizeof(scheme) - 1 ||
+        strncasecmp((const char *)s.p, scheme, sizeof(scheme) - 1) != 0) {
+        return slice_of(NULL, 0);
+    }
+    size_t i = sizeof(scheme) - 1;
+    while (i < s.len && s.p[i] == ' ') {
+        i++;
+    }
+    return slice_of(s.p + i, s.len - i);
 }
 
 struct slice http_param(const struct http_req *r, const char *name)

@@ -122,6 +122,9 @@ def test_three_ways_to_show_a_token(guarded):
     assert a.get("/api/v1/cluster", headers={"Authorization": f"bearer {ROOT_TOKEN}", **none}).status == 200
     assert a.get("/v1/agent/self", headers={"X-Consul-Token": ROOT_TOKEN}).status == 200
     assert a.get(f"/api/v1/cluster?token={ROOT_TOKEN}", headers=none).status in (400, 401)
+    # the parameter counts before the header of its own, that before the one that proxies write, too
+    assert a.get(f"/v1/agent/self?token={ROOT_TOKEN}", headers={"X-Consul-Token": "no"}).status == 200
+    assert a.get("/v1/agent/self", headers={"X-Consul-Token": ROOT_TOKEN, "Authorization": "Bearer no"}).status == 200
 
 
 def test_rules_of_keys(guarded):

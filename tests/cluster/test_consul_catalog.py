@@ -244,6 +244,63 @@ def test_an_unrelated_change_wakes_nobody(shared):
     assert r.json == [] and index(r) >= 1
 
 
+ASKED = ("health/service/ta", "health/service/tb", "health/service/tnone", "catalog/service/ta", "catalog/service/tb", "catalog/services",
+         "catalog/nodes", "catalog/node/tn1", "catalog/node/te1", "health/node/te1", "health/checks/ta", "health/state/any")
+
+
+def test_what_moves_which_index(shared):
+    """Event by event: these indexes must move, those may not, for the others it is the same to a client. None ever goes back."""
+    a, b, _ = shared.nodes
+
+    def put(what, **body):
+        r = a.put("/v1/catalog/" + what, body)
+        assert r.body == b"true", r
+
+    def node(name, address="10.0.0.1", **more):
+        put("register", Node=name, Address=address, **more)
+    service_a = {"Node": "te1", "SkipNodeUpdate": True, "Service": {"Service": "ta", "Port": 1}}
+    service_b = {"Node": "te1", "SkipNodeUpdate": True, "Service": {"Service": "tb"}}
+    a_check = {"Node": "te1", "SkipNodeUpdate": True, "Check": {"CheckID": "t-a", "Name": "c", "ServiceID": "ta", "Status": "passing"}}
+    its_node = {"Node": "te1", "SkipNodeUpdate": True, "Check": {"CheckID": "t-n", "Name": "c", "Status": "passing"}}
+    node("tn1")
+    node("te1")
+    h_a, h_b, h_none, c_a, c_b, services, nodes, n_1, e_1, h_e1, checks, state = range(len(ASKED))
+    events = [
+        ("register a", lambda: put("register", **service_a), {h_a, c_a, services, e_1}, {h_b, h_none, c_b, n_1, nodes}),
+        ("the same again", lambda: put("register", **service_a), set(), set(range(len(ASKED)))),
+        ("register b", lambda: put("register", **service_b), {h_b, c_b, services, e_1}, {h_a, c_a, n_1, nodes}),
+        ("another port", lambda: put("register", **{**service_a, "Service": {"Service": "ta", "Port": 2}}), {h_a, c_a, e_1}, {h_b, c_b, n_1, nodes}),
+        ("a check of a", lambda: put("register", **a_check), {h_a, h_e1, checks, state}, {h_b, c_b, services, nodes, n_1}),
+        ("it turns", lambda: put("register", **{**a_check, "Check": {**a_check["Check"], "Status": "critical"}}), {h_a, h_e1, checks, state},
+         {h_b, c_b, services, nodes, n_1}),
+        ("a check of the node", lambda: put("register", **its_node), {h_a, h_b, h_e1, state}, {services, nodes, n_1}),
+        ("it turns", lambda: put("register", **{**its_node, "Check": {**its_node["Check"], "Status": "critical"}}), {h_a, h_b, h_e1, state},
+         {services, nodes, n_1}),
+        ("the node's address", lambda: node("te1", "10.0.0.2"), {h_a, h_b, nodes, e_1}, {n_1}),
+        ("another node", lambda: node("te2"), {nodes}, {h_a, h_b, c_a, c_b, services, n_1, e_1}),
+        ("deregister the check", lambda: put("deregister", Node="te1", CheckID="t-a"), {h_a, h_e1, checks, state}, {h_b, services, nodes, n_1}),
+        ("deregister b", lambda: put("deregister", Node="te1", ServiceID="tb"), {h_b, c_b, services, e_1}, {h_a, nodes, n_1}),
+        ("b comes back", lambda: put("register", **service_b), {h_b, c_b, services, e_1}, {h_a, nodes, n_1}),
+        ("deregister the node", lambda: put("deregister", Node="te1"), {h_a, h_b, c_a, c_b, services, nodes, e_1, h_e1, state}, {n_1}),
+        ("all come back", lambda: (node("te1"), put("register", **service_a), put("register", **service_b)),
+         {h_a, h_b, c_a, c_b, services, nodes, e_1}, {n_1}),
+    ]
+
+    def look():
+        return [index(b.get(f"/v1/{x}?consistent")) for x in ASKED]
+    before = look()
+    for what, event, must, may_not in events:
+        event()
+        after = look()
+        moved = {i for i in range(len(ASKED)) if after[i] > before[i]}
+        assert all(y >= x for x, y in zip(before, after)), what
+        assert must <= moved, (what, [ASKED[i] for i in must - moved])
+        assert not may_not & moved, (what, [ASKED[i] for i in may_not & moved])
+        before = after
+    for x in ("tn1", "te1", "te2"):
+        put("deregister", Node=x)
+
+
 def test_one_registry(shared):
     """What is registered here is an instance of the native interface, and the other way round."""
     a, b, _ = shared.nodes
