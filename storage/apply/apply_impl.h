@@ -131,6 +131,9 @@ void spot_close(struct spot *s);
 /* A check changed: the instance is written anew. */
 void service_touch(struct apply *a, struct slice node, struct slice service_id,
                    const struct check_count *d);
+/* The instance with that key was described anew by something else than its place: who looks at the
+ * places of its node is told by their rows. */
+void service_described(struct apply *a, struct slice key);
 /* With its place and its checks. */
 void service_gone(struct apply *a, struct slice node, struct slice service_id);
 /* The same for the instance with that key, when it stands on a node. */

@@ -343,8 +343,12 @@ void apply_instance_put(struct apply *a, const struct command *c, struct command
     }
     row.def_rev = instance_is_described_same(&old, &row) && cur.is_live ? old.def_rev : a->rev;
     move_lease(a, &cur, &old, &b, &row);
+    int is_described = row.def_rev == a->rev && row.node.len != 0;
     instance_write(a, &cur, &m->name, &old, &row);
     row_result(&cur, &row.meta, r);
+    if (is_described) {
+        service_described(a, buf_slice(&a->key));
+    }
 }
 
 /* 0, or why the instance is not the one meant. create_rev 0 means any. */

@@ -141,6 +141,28 @@ void service_touch(struct apply *a, struct slice node, struct slice service_id,
     spot_close(&s);
 }
 
+void service_described(struct apply *a, struct slice key)
+{
+    struct row_at cur;
+    struct instance_row row;
+    struct spot s;
+    struct buf node, id;
+    instance_find(a, key, &cur, &row);
+    if (!cur.is_live || row.node.len == 0) {
+        return;
+    }
+    buf_init(&node);
+    buf_init(&id);
+    buf_append_slice(&node, row.node);
+    buf_append_slice(&id, row.service_id);
+    int rc = spot_open(a, 0, buf_slice(&node), buf_slice(&id), &s);
+    MU_INVARIANT(rc == 0 && s.instance.len != 0);
+    place_write(a, buf_slice(&node), buf_slice(&id), buf_slice(&s.instance), s.is_agent);
+    spot_close(&s);
+    buf_fini(&node);
+    buf_fini(&id);
+}
+
 void service_gone(struct apply *a, struct slice node, struct slice service_id)
 {
     struct spot s;

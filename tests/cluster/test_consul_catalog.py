@@ -301,6 +301,22 @@ def test_what_moves_which_index(shared):
         put("deregister", Node=x)
 
 
+def test_described_through_the_other_face(shared):
+    """Who waits for a node's services is told when the native interface describes one anew."""
+    a, b, _ = shared.nodes
+    register(a, "twoface", ID="twoface-1", Port=1)
+    path = "/v1/catalog/node/n1?"
+    one = index(wait_for(lambda: (r := b.get(path + "consistent")) and "twoface-1" in r.json["Services"] and r))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        f = pool.submit(b.get, path + f"index={one}&wait=20s", timeout=90)
+        wait_for(lambda: parked(b) >= 1, what="a parked request")
+        r = a.put("/api/v1/services/twoface/instances/twoface-1", {"address": "10.0.0.1", "port": 2})
+        assert r.status in (200, 201), r
+        r = f.result(60)
+    assert r.json["Services"]["twoface-1"]["Port"] == 2 and index(r) > one
+    assert a.put("/v1/agent/service/deregister/twoface-1").status == 200
+
+
 def test_one_registry(shared):
     """What is registered here is an instance of the native interface, and the other way round."""
     a, b, _ = shared.nodes
