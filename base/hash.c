@@ -91,6 +91,37 @@ void hash_sha256(const void *p, size_t len, uint8_t out[32])
     }
 }
 
+struct hash_sha256_pieces {
+    EVP_MD_CTX *ctx;
+};
+
+struct hash_sha256_pieces *hash_sha256_begin(void)
+{
+    struct hash_sha256_pieces *h = mem_alloc(sizeof(*h));
+    (void)pthread_once(&sha256_once, sha256_fetch);
+    h->ctx = EVP_MD_CTX_new();
+    if (h->ctx == NULL || EVP_DigestInit_ex2(h->ctx, sha256, NULL) != 1) {
+        mem_ran_out();
+    }
+    return h;
+}
+
+void hash_sha256_add(struct hash_sha256_pieces *h, const void *p, size_t len)
+{
+    if (EVP_DigestUpdate(h->ctx, p, len) != 1) {
+        mem_ran_out();
+    }
+}
+
+void hash_sha256_end(struct hash_sha256_pieces *h, uint8_t out[32])
+{
+    if (EVP_DigestFinal_ex(h->ctx, out, NULL) != 1) {
+        mem_ran_out();
+    }
+    EVP_MD_CTX_free(h->ctx);
+    mem_free(h);
+}
+
 void hash_hex(const uint8_t *p, size_t len, char *out)
 {
     static const char digits[] = "0123456789abcdef";

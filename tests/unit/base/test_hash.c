@@ -66,6 +66,22 @@ static void test_sha256_known_values(void **state)
     assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
+static void test_sha256_in_pieces(void **state)
+{
+    (void)state;
+    const char *text = "the quick brown fox jumps over the lazy dog";
+    size_t n = strlen(text);
+    uint8_t whole[32], out[32];
+    hash_sha256(text, n, whole);
+    for (size_t cut = 0; cut <= n; cut++) {
+        struct hash_sha256_pieces *h = hash_sha256_begin();
+        hash_sha256_add(h, text, cut);
+        hash_sha256_add(h, text + cut, n - cut);
+        hash_sha256_end(h, out);
+        assert_memory_equal(out, whole, sizeof(out));
+    }
+}
+
 /* These are written to disk and sent to clients, so they may never change. */
 static void test_xxh3_known_values(void **state)
 {
@@ -84,7 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crc32c_known_values), cmocka_unit_test(test_crc32c_both_ways_agree),
         cmocka_unit_test(test_crc32c_in_pieces),    cmocka_unit_test(test_sha256_known_values),
-        cmocka_unit_test(test_xxh3_known_values),
+        cmocka_unit_test(test_sha256_in_pieces),    cmocka_unit_test(test_xxh3_known_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
