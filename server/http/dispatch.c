@@ -150,6 +150,9 @@ static int split_query(struct http_req *r, struct err *e)
 
 static int check_permission(struct http_req *r, struct err *e)
 {
+    if (r->mount != NULL && r->mount->permit != NULL) {
+        return r->mount->permit(r, r->mount->arg, e);
+    }
     const struct http_server_options *o = &r->conn->l->server->o;
     enum permission p = r->route->permission;
     if (o->permit == NULL || p == PERM_NONE_REQUIRED || p == PERM_BY_HANDLER) {

@@ -79,7 +79,10 @@ void http_server_free(struct http_server *s);
  * it answers in its own words. */
 struct http_mount {
     struct http_route row; /* pattern: the prefix, as "/v1/"; handler, permission, body_max */
-    void *arg;             /* given to the handler and to refuse */
+    void *arg;             /* given to the handler, to permit and to refuse */
+    /* Whether the caller may, before the body is read: as http_server_options.permit. NULL: the
+     * handler asks. */
+    int (*permit)(struct http_req *r, void *arg, struct err *e);
     void (*refuse)(struct http_req *r, void *arg, int code, const char *text);
 };
 /* Must live as long as the server. EXISTS when a prefix is there already. */
