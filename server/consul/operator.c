@@ -5,57 +5,16 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "server/consul/body.h"
+#include "server/consul/autopilot.h"
 #include "server/consul/change.h"
 #include "server/consul/list.h"
 
-#define SETTINGS  SLICE_LIT("operator")
-#define AUTOPILOT SLICE_LIT("autopilot")
-
-enum { NS_PER_MS = 1000000, NS_PER_S = 1000 * NS_PER_MS };
-
 /* --- autopilot: its settings are kept and told; what it does is not left to settings here --- */
-
-struct autopilot {
-    int64_t contact, stable; /* ns */
-    int64_t trailing, quorum;
-    struct slice zone, version;
-    int cleans, no_upgrade;
-    struct slice text;
-    uint64_t expect;
-    int has_cas;
-};
-
-#define AT(m) offsetof(struct autopilot, m)
-static const struct body_field fields[] = {
-    {"CleanupDeadServers", BODY_BOOL, AT(cleans), NULL},
-    {"LastContactThreshold", BODY_DURATION, AT(contact), NULL},
-    {"MaxTrailingLogs", BODY_INT, AT(trailing), NULL},
-    {"MinQuorum", BODY_INT, AT(quorum), NULL},
-    {"ServerStabilizationTime", BODY_DURATION, AT(stable), NULL},
-    {"RedundancyZoneTag", BODY_STR, AT(zone), NULL},
-    {"DisableUpgradeMigration", BODY_BOOL, AT(no_upgrade), NULL},
-    {"UpgradeVersionTag", BODY_STR, AT(version), NULL},
-    {"CreateIndex", BODY_SKIPPED, 0, NULL},
-    {"ModifyIndex", BODY_SKIPPED, 0, NULL},
-};
-#undef AT
-static const struct body_table table = {"api.AutopilotConfiguration", sizeof(struct autopilot),
-                                        fields, N_ELEMENTS(fields)};
 
 static const char defaults[] =
     "{\"CleanupDeadServers\":true,\"LastContactThreshold\":\"200ms\",\"MaxTrailingLogs\":250,"
     "\"MinQuorum\":0,\"ServerStabilizationTime\":\"10s\",\"RedundancyZoneTag\":\"\","
     "\"DisableUpgradeMigration\":false,\"UpgradeVersionTag\":\"\"}";
-
-static void put_duration(struct jw *w, const char *name, int64_t ns)
-{
-    char text[32];
-    (void)snprintf(text, sizeof(text), ns % NS_PER_S == 0 ? "%llds" : "%lldms",
-                   (long long)(ns % NS_PER_S == 0 ? ns / NS_PER_S : ns / NS_PER_MS));
-    jw_key(w, name);
-    jw_str(w, text);
-}
 
 static void put_int(struct jw *w, const char *name, int64_t n)
 {
@@ -75,34 +34,13 @@ static void put_text(struct jw *w, const char *name, struct slice s)
     jw_slice(w, s);
 }
 
-static struct slice settings_text(struct consul_call *k, const struct autopilot *a)
-{
-    struct jw w;
-    struct buf b;
-    buf_init(&b);
-    jw_init(&w, &b);
-    jw_obj(&w);
-    put_bool(&w, "CleanupDeadServers", a->cleans);
-    put_duration(&w, "LastContactThreshold", a->contact);
-    put_int(&w, "MaxTrailingLogs", a->trailing);
-    put_int(&w, "MinQuorum", a->quorum);
-    put_duration(&w, "ServerStabilizationTime", a->stable);
-    put_text(&w, "RedundancyZoneTag", a->zone);
-    put_bool(&w, "DisableUpgradeMigration", a->no_upgrade);
-    put_text(&w, "UpgradeVersionTag", a->version);
-    jw_end(&w);
-    struct slice text = consul_keep(k->r, buf_slice(&b));
-    buf_fini(&b);
-    return text;
-}
-
 /* What nobody wrote yet is at index 1. */
 static int render_settings(struct consul_read *g, struct view *v, struct buf *out)
 {
     struct record_row row;
     struct jw w;
     int may = access_allows(g->who, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_READ);
-    int rc = may ? view_record(v, SETTINGS, AUTOPILOT, &row) : MU_E_DENIED;
+    int rc = may ? view_record(v, AUTOPILOT_KIND, AUTOPILOT_NAME, &row) : MU_E_DENIED;
     if (rc == MU_E_NOT_FOUND) {
         row = (struct record_row){.meta = {.create_rev = 1, .mod_rev = 1},
                                   .body = slice_str(defaults)};
@@ -121,7 +59,7 @@ void consul_operator_autopilot(struct consul_call *k)
     struct consul_read *g =
         consul_may(k, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_READ) ? consul_read_new(k) : NULL;
     if (g != NULL) {
-        consul_record_watch(g, SETTINGS);
+        consul_record_watch(g, AUTOPILOT_KIND);
         consul_read_start(g, render_settings);
     }
 }
@@ -130,12 +68,12 @@ static int plan_settings(struct consul_change *h, struct view *v)
 {
     const struct autopilot *a = h->data;
     struct record_row row;
-    int is_first = view_record(v, SETTINGS, AUTOPILOT, &row) == MU_E_NOT_FOUND;
+    int is_first = view_record(v, AUTOPILOT_KIND, AUTOPILOT_NAME, &row) == MU_E_NOT_FOUND;
     if (!a->has_cas) {
-        consul_change_set(h, SETTINGS, AUTOPILOT, a->text);
+        consul_change_set(h, AUTOPILOT_KIND, AUTOPILOT_NAME, a->text);
     } else {
         uint64_t expect = is_first && a->expect == 1 ? 0 : a->expect == 0 ? UINT64_MAX : a->expect;
-        consul_change_cas(h, SETTINGS, AUTOPILOT, a->text, expect);
+        consul_change_cas(h, AUTOPILOT_KIND, AUTOPILOT_NAME, a->text, expect);
     }
     return 0;
 }
@@ -158,11 +96,15 @@ void consul_operator_autopilot_put(struct consul_call *k)
         return;
     }
     struct body b = {.alloc = (void *(*)(void *, size_t))http_alloc, .arg = k->r};
-    if (body_read(&b, http_body(k->r), &table, a) != 0) {
+    if (body_read(&b, http_body(k->r), &autopilot_table, a) != 0) {
         consul_text(k->r, 400, "Error parsing autopilot config: %s", b.error);
         return;
     }
-    a->text = settings_text(k, a);
+    struct buf text;
+    buf_init(&text);
+    autopilot_text(a, &text);
+    a->text = consul_keep(k->r, buf_slice(&text));
+    buf_fini(&text);
     consul_change_start(consul_change_new(k, a), plan_settings, settings_written);
 }
 

@@ -11,246 +11,15 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/wire.h"
-#include "server/consul/body.h"
 #include "server/consul/change.h"
 #include "server/consul/list.h"
+#include "server/consul/prepared.h"
 
-/* --- what is given --- */
-
-struct given_service {
-    struct slice service, near, tags, node_meta, service_meta, ignored, failover;
-    int only_passing, connect;
-};
-struct given_template {
-    struct slice type, regexp;
-    int drops_empty;
-};
-struct given_dns {
-    struct slice ttl;
-};
-struct given {
-    struct slice id, name, session, token;
-    struct given_service service;
-    struct given_template template;
-    struct given_dns dns;
-    struct slice text;
-    char new_id[UUID_SIZE + 1];
-};
-
-#define AT(s, m) offsetof(struct s, m)
-static const struct body_field service_fields[] = {
-    {"Service", BODY_STR, AT(given_service, service), NULL},
-    {"Near", BODY_STR, AT(given_service, near), NULL},
-    {"Tags", BODY_STRS, AT(given_service, tags), NULL},
-    {"NodeMeta", BODY_PAIRS, AT(given_service, node_meta), NULL},
-    {"ServiceMeta", BODY_PAIRS, AT(given_service, service_meta), NULL},
-    {"IgnoreCheckIDs", BODY_STRS, AT(given_service, ignored), NULL},
-    {"Failover", BODY_JSON, AT(given_service, failover), NULL},
-    {"OnlyPassing", BODY_BOOL, AT(given_service, only_passing), NULL},
-    {"Connect", BODY_BOOL, AT(given_service, connect), NULL},
-    {"SamenessGroup", BODY_SKIPPED, 0, NULL},
-    {"Peer", BODY_SKIPPED, 0, NULL},
-    {"Namespace", BODY_SKIPPED, 0, NULL},
-    {"Partition", BODY_SKIPPED, 0, NULL},
-};
-static const struct body_table service_table = {"structs.ServiceQuery",
-                                                sizeof(struct given_service), service_fields,
-                                                N_ELEMENTS(service_fields)};
-static const struct body_field template_fields[] = {
-    {"Type", BODY_STR, AT(given_template, type), NULL},
-    {"Regexp", BODY_STR, AT(given_template, regexp), NULL},
-    {"RemoveEmptyTags", BODY_BOOL, AT(given_template, drops_empty), NULL},
-};
-static const struct body_table template_table = {"structs.QueryTemplateOptions",
-                                                 sizeof(struct given_template), template_fields,
-                                                 N_ELEMENTS(template_fields)};
-static const struct body_field dns_fields[] = {{"TTL", BODY_STR, AT(given_dns, ttl), NULL}};
-static const struct body_table dns_table = {"structs.QueryDNSOptions", sizeof(struct given_dns),
-                                            dns_fields, N_ELEMENTS(dns_fields)};
-static const struct body_field fields[] = {
-    {"ID", BODY_STR, AT(given, id), NULL},
-    {"Name", BODY_STR, AT(given, name), NULL},
-    {"Session", BODY_STR, AT(given, session), NULL},
-    {"Token", BODY_STR, AT(given, token), NULL},
-    {"Service", BODY_OBJECT, AT(given, service), &service_table},
-    {"Template", BODY_OBJECT, AT(given, template), &template_table},
-    {"DNS", BODY_OBJECT, AT(given, dns), &dns_table},
-    {"CreateIndex", BODY_SKIPPED, 0, NULL},
-    {"ModifyIndex", BODY_SKIPPED, 0, NULL},
-};
-static const struct body_table table = {"structs.PreparedQuery", sizeof(struct given), fields,
-                                        N_ELEMENTS(fields)};
-#undef AT
-
-/* Every text of the service may be a template's. */
-static int check_texts(struct consul_call *k, const struct given_service *s)
-{
-    struct pair_iter it;
-    struct slice a, b;
-    struct err e = {0};
-    int rc = query_check_text(s->service, &e);
-    rc = rc != 0 ? rc : query_check_text(s->near, &e);
-    tags_begin(&it, s->tags);
-    while (rc == 0 && tags_next(&it, &a)) {
-        rc = query_check_text(a, &e);
-    }
-    metadata_begin(&it, s->service_meta);
-    while (rc == 0 && metadata_next(&it, &a, &b)) {
-        rc = query_check_text(b, &e);
-    }
-    metadata_begin(&it, s->node_meta);
-    while (rc == 0 && metadata_next(&it, &a, &b)) {
-        rc = query_check_text(b, &e);
-    }
-    if (rc != 0) {
-        consul_text(k->r, 500, "%s", e.text);
-    }
-    return rc;
-}
-
-/* Each is compared with all that an instance has, whenever somebody asks. */
-static int has_few(const struct given_service *s)
-{
-    struct pair_iter it;
-    const struct slice lists[] = {s->tags, s->ignored, s->node_meta, s->service_meta};
-    int are_few = 1;
-    for (size_t i = 0; i < N_ELEMENTS(lists); i++) {
-        tags_begin(&it, lists[i]);
-        are_few &= it.left <= QUERY_LIST_MAX;
-    }
-    return are_few;
-}
-
-static int check_template(struct consul_call *k, const struct given_template *t)
-{
-    struct err e = {0};
-    if (t->type.len != 0 && !slice_eq(t->type, SLICE_LIT("name_prefix_match"))) {
-        consul_text(k->r, 500, "Bad Template.Type '%.*s'",
-                    (int)(t->type.len < 100 ? t->type.len : 100), (const char *)t->type.p);
-        return -1;
-    }
-    if (query_check_regex(t->regexp, &e) != 0) {
-        consul_text(k->r, 500, "%s", e.text);
-        return -1;
-    }
-    return 0;
-}
-
-static int check(struct consul_call *k, const struct given *g)
-{
-    uint64_t ns;
-    const char *why = NULL;
-    int is_template = g->template.type.len != 0;
-    if (g->name.len > QUERY_NAME_MAX - 2 || !text_is_utf8(g->name)) {
-        why = "Name is UTF-8 of at most 254 bytes";
-    } else if (g->name.len == 0 && g->session.len == 0 && !is_template) {
-        why = "Must be bound to a session, or have a name";
-    } else if (g->service.service.len == 0) {
-        why = "Must provide a Service name to query";
-    } else if (!has_few(&g->service)) {
-        why = "Tags, IgnoreCheckIDs, NodeMeta and ServiceMeta have at most 64 entries each";
-    } else if (g->service.connect) {
-        why = "Connect must be enabled in order to use this query";
-    } else if (g->token.len != 0) {
-        why = "a token is not kept with a query: who runs it shows one";
-    } else if (g->dns.ttl.len != 0 && consul_text_duration(g->dns.ttl, &ns) != 0) {
-        why = "Bad DNS TTL: it is a duration of zero or more, like \"10s\"";
-    }
-    if (why != NULL) {
-        consul_text(k->r, 500, "%s", why);
-        return -1;
-    }
-    return check_template(k, &g->template) != 0 || check_texts(k, &g->service) != 0 ? -1 : 0;
-}
-
-/* --- as it is kept --- */
-
-static void put(struct jw *w, const char *name, struct slice s)
-{
-    jw_key(w, name);
-    jw_slice(w, s);
-}
-
-static void put_flag(struct jw *w, const char *name, int v)
-{
-    jw_key(w, name);
-    jw_bool(w, v);
-}
-
-static void put_list(struct jw *w, const char *name, struct slice list)
-{
-    jw_key(w, name);
-    if (list.len == 0) {
-        jw_null(w);
-    } else {
-        show_list(w, list);
-    }
-}
-
-static void put_pairs(struct jw *w, const char *name, struct slice pairs)
-{
-    jw_key(w, name);
-    if (pairs.len == 0) {
-        jw_null(w);
-    } else {
-        show_pairs(w, pairs);
-    }
-}
-
-static void put_service(struct jw *w, const struct given_service *s)
-{
-    jw_key(w, "Service");
-    jw_obj(w);
-    put(w, "Service", s->service);
-    jw_key(w, "Failover");
-    jw_json(w, s->failover.len != 0 ? s->failover
-                                    : SLICE_LIT("{\"NearestN\":0,\"Datacenters\":null}"));
-    put_flag(w, "OnlyPassing", s->only_passing);
-    put_list(w, "IgnoreCheckIDs", s->ignored);
-    put(w, "Near", s->near);
-    put_list(w, "Tags", s->tags);
-    put_pairs(w, "NodeMeta", s->node_meta);
-    put_pairs(w, "ServiceMeta", s->service_meta);
-    put_flag(w, "Connect", 0);
-    jw_end(w);
-}
-
-static void write_text(struct consul_call *k, struct given *g)
-{
-    struct jw w;
-    struct buf b;
-    buf_init(&b);
-    jw_init(&w, &b);
-    jw_obj(&w);
-    put(&w, "ID", slice_str(g->new_id));
-    put(&w, "Name", g->name);
-    put(&w, "Session", g->session);
-    put(&w, "Token", slice_of(NULL, 0));
-    jw_key(&w, "Template");
-    jw_obj(&w);
-    put(&w, "Type", g->template.type);
-    put(&w, "Regexp", g->template.regexp);
-    put_flag(&w, "RemoveEmptyTags", g->template.drops_empty);
-    jw_end(&w);
-    put_service(&w, &g->service);
-    jw_key(&w, "DNS");
-    jw_obj(&w);
-    put(&w, "TTL", g->dns.ttl);
-    jw_end(&w);
-    jw_end(&w);
-    g->text = consul_keep(k->r, buf_slice(&b));
-    buf_fini(&b);
-}
-
-/* "=NAME" or "~PREFIX"; empty for a query without a name. */
 static struct slice claim_of(struct consul_call *k, struct slice name, int is_template)
 {
     struct buf b;
     buf_init(&b);
-    if (name.len != 0 || is_template) {
-        buf_append_byte(&b, is_template ? '~' : '=');
-        buf_append_slice(&b, name);
-    }
+    prepared_claim(name, is_template, &b);
     struct slice s = consul_keep(k->r, buf_slice(&b));
     buf_fini(&b);
     return s;
@@ -259,7 +28,7 @@ static struct slice claim_of(struct consul_call *k, struct slice name, int is_te
 /* --- changing --- */
 
 /* A name belongs to one query; that of a query that went with its session is free. */
-static int claim(struct consul_change *h, struct view *v, const struct given *g)
+static int claim(struct consul_change *h, struct view *v, const struct prepared *g)
 {
     struct record_row row;
     struct query other;
@@ -296,7 +65,7 @@ static int session_is_there(struct consul_change *h, struct view *v, struct slic
 
 static int plan_create(struct consul_change *h, struct view *v)
 {
-    struct given *g = h->data;
+    struct prepared *g = h->data;
     if (!may_write(h, g->name) || !session_is_there(h, v, g->session) || claim(h, v, g) != 0) {
         return -1;
     }
@@ -328,7 +97,7 @@ static int find_old(struct consul_change *h, struct view *v, struct query *out,
 
 static int plan_update(struct consul_change *h, struct view *v)
 {
-    struct given *g = h->data;
+    struct prepared *g = h->data;
     struct query old;
     struct slice had;
     if (find_old(h, v, &old, &had) != 0) {
@@ -364,7 +133,7 @@ static int plan_delete(struct consul_change *h, struct view *v)
 static void changed(struct consul_write *w)
 {
     const struct consul_change *h = w->data;
-    const struct given *g = h->data;
+    const struct prepared *g = h->data;
     struct jw j;
     int rc = consul_change_outcome(w);
     if (rc == 0) {
@@ -372,7 +141,8 @@ static void changed(struct consul_write *w)
     } else if (rc == 1 && g != NULL && g->id.len == 0 && h->k.rest.len == 0) {
         jw_init(&j, http_scratch(w->r));
         jw_obj(&j);
-        put(&j, "ID", slice_str(g->new_id));
+        jw_key(&j, "ID");
+        jw_str(&j, g->new_id);
         jw_end(&j);
         consul_json(w->r, 200, buf_slice(j.out));
     } else if (rc == 1) {
@@ -380,16 +150,33 @@ static void changed(struct consul_write *w)
     }
 }
 
-static struct given *read_given(struct consul_call *k)
+static void keep_text(struct consul_call *k, struct prepared *g)
 {
-    struct given *g = http_alloc(k->r, sizeof(*g));
+    struct buf b;
+    buf_init(&b);
+    prepared_text(g, &b);
+    g->text = consul_keep(k->r, buf_slice(&b));
+    buf_fini(&b);
+}
+
+static struct prepared *read_given(struct consul_call *k)
+{
+    struct err e = {0};
+    struct prepared *g = http_alloc(k->r, sizeof(*g));
     memset(g, 0, sizeof(*g));
-    return consul_dc(k) == 0 && consul_body(k->r, &table, g) == 0 && check(k, g) == 0 ? g : NULL;
+    if (consul_dc(k) != 0 || consul_body(k->r, &prepared_table, g) != 0) {
+        return NULL;
+    }
+    if (prepared_check(g, &e) != 0) {
+        consul_text(k->r, 500, "%s", e.text);
+        return NULL;
+    }
+    return g;
 }
 
 void consul_query_create(struct consul_call *k)
 {
-    struct given *g = read_given(k);
+    struct prepared *g = read_given(k);
     if (g == NULL) {
         return;
     }
@@ -398,13 +185,13 @@ void consul_query_create(struct consul_call *k)
         return;
     }
     consul_uuid(g->new_id);
-    write_text(k, g);
+    keep_text(k, g);
     consul_change_start(consul_change_new(k, g), plan_create, changed);
 }
 
 void consul_query_put(struct consul_call *k)
 {
-    struct given *g = read_given(k);
+    struct prepared *g = read_given(k);
     if (g == NULL) {
         return;
     }
@@ -415,7 +202,7 @@ void consul_query_put(struct consul_call *k)
         return;
     }
     memcpy(g->new_id, k->rest.p, UUID_SIZE);
-    write_text(k, g);
+    keep_text(k, g);
     consul_change_start(consul_change_new(k, g), plan_update, changed);
 }
 
@@ -560,7 +347,8 @@ static int execute(struct asked *x, const struct query *q)
     char *dns = json_dumps(json_object_get(q->doc, "DNS"), JSON_COMPACT);
     int rc = query_run(x->v, q, on_found, x);
     jw_obj(&x->w);
-    put(&x->w, "Service", query_text(q, "Service", "Service"));
+    jw_key(&x->w, "Service");
+    jw_slice(&x->w, query_text(q, "Service", "Service"));
     jw_key(&x->w, "Nodes");
     tell_nodes(x);
     jw_key(&x->w, "DNS");

@@ -84,6 +84,47 @@ int consul_text_duration(struct slice s, uint64_t *out)
     return 0;
 }
 
+/* v / 10^places without zeros at its end. */
+static void put_fraction(struct buf *out, uint64_t v, int places, const char *unit)
+{
+    uint64_t scale = 1;
+    for (int i = 0; i < places; i++) {
+        scale *= 10;
+    }
+    buf_append_u64(out, v / scale);
+    uint64_t rest = v % scale;
+    if (rest != 0) {
+        while (rest % 10 == 0) {
+            rest /= 10;
+            places--;
+        }
+        buf_printf(out, ".%0*llu", places, (unsigned long long)rest);
+    }
+    buf_append_str(out, unit);
+}
+
+void consul_text_put_duration(struct buf *out, uint64_t ns)
+{
+    const uint64_t second = 1000000000, minute = 60 * second, hour = 60 * minute;
+    if (ns == 0) {
+        buf_append_str(out, "0s");
+    } else if (ns < 1000) {
+        put_fraction(out, ns, 0, "ns");
+    } else if (ns < 1000000) {
+        put_fraction(out, ns, 3, "\xc2\xb5s");
+    } else if (ns < second) {
+        put_fraction(out, ns, 6, "ms");
+    } else {
+        if (ns >= hour) {
+            buf_printf(out, "%lluh", (unsigned long long)(ns / hour));
+        }
+        if (ns >= minute) {
+            buf_printf(out, "%llum", (unsigned long long)(ns % hour / minute));
+        }
+        put_fraction(out, ns % minute, 9, "s");
+    }
+}
+
 /* --- paths --- */
 
 static int hex_digit(uint8_t c)

@@ -132,10 +132,39 @@ static void indenting(void **state)
     buf_fini(&b);
 }
 
+static void durations_are_written(void **state)
+{
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } rows[] = {
+        {0, "0s"},
+        {5, "5ns"},
+        {1500, "1.5\xc2\xb5s"},
+        {250000000, "250ms"},
+        {1500000000, "1.5s"},
+        {10000000000U, "10s"},
+        {90000000000U, "1m30s"},
+        {3600000000000U, "1h0m0s"},
+        {7322000000001U, "2h2m2.000000001s"},
+    };
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+        struct buf b = {0};
+        uint64_t ns = 1;
+        consul_text_put_duration(&b, rows[i].ns);
+        assert_true(slice_eq(buf_slice(&b), slice_str(rows[i].text)));
+        assert_int_equal(consul_text_duration(buf_slice(&b), &ns), 0);
+        assert_true(ns == rows[i].ns);
+        buf_fini(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations), cmocka_unit_test(decoding),  cmocka_unit_test(cleaning),
+        cmocka_unit_test(durations), cmocka_unit_test(durations_are_written),
+        cmocka_unit_test(decoding),  cmocka_unit_test(cleaning),
         cmocka_unit_test(base64),    cmocka_unit_test(indenting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
