@@ -225,8 +225,10 @@ static int start_faces(struct server *s, struct err *e)
     s->http = http_server_new(&ho);
     s->context.api = api_new(&ao);
     s->context.pages = admin_new(&po);
-    s->consul = consul_new(&(struct consul_options){
-        .core = s->context.core, .access = s->access, .datacenter = c->datacenter});
+    s->consul = consul_new(&(struct consul_options){.core = s->context.core,
+                                                    .access = s->access,
+                                                    .datacenter = c->datacenter,
+                                                    .data_dir = s->dir.path});
     int rc = api_add_routes(s->context.api, s->http, e);
     rc = rc != 0 ? rc : consul_mount(s->consul, s->http, e);
     return rc != 0 ? rc : admin_add_routes(s->context.pages, s->http, e);
@@ -294,6 +296,7 @@ static int start_workers(struct server *s, struct err *e)
         .limits = {.connections = (uint32_t)c->max_connections,
                    .connections_per_source = (uint32_t)c->max_connections_per_source,
                    .head_bytes = (uint32_t)c->max_head_bytes,
+                   .body_bytes = CONSUL_SNAPSHOT_MAX,
                    .head_timeout_ms = c->head_timeout_ms,
                    .idle_timeout_ms = c->idle_timeout_ms},
         .http = s->http,

@@ -78,8 +78,8 @@ static const struct body_field fields[] = {
     {"Namespace", BODY_SKIPPED, 0, NULL},
     {"Partition", BODY_SKIPPED, 0, NULL},
 };
-static const struct body_table table = {"structs.ACLToken", sizeof(struct acl_body), fields,
-                                        N_ELEMENTS(fields)};
+const struct body_table acl_table = {"structs.ACLToken", sizeof(struct acl_body), fields,
+                                     N_ELEMENTS(fields)};
 
 #undef AT
 
@@ -124,7 +124,7 @@ struct acl_change *acl_change_new(struct consul_call *k, int has_body)
 {
     struct acl_change *h = http_alloc(k->r, sizeof(*h));
     memset(h, 0, sizeof(*h));
-    if (has_body && consul_body(k->r, &table, &h->b) != 0) {
+    if (has_body && consul_body(k->r, &acl_table, &h->b) != 0) {
         return NULL;
     }
     h->k = *k;
@@ -181,9 +181,8 @@ void acl_delete(struct acl_change *h, struct slice kind, struct slice name, mu_r
     o->u.record = (struct op_record){kind, consul_keep(h->k.r, name), slice_of(NULL, 0)};
 }
 
-void acl_given(const struct acl_change *h, struct access_given *out)
+void acl_given(const struct acl_body *b, struct access_given *out)
 {
-    const struct acl_body *b = &h->b;
     *out = (struct access_given){
         .name = b->name,
         .description = b->description,

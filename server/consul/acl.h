@@ -18,6 +18,8 @@ struct acl_body {
     int is_local;
 };
 
+extern const struct body_table acl_table; /* struct acl_body */
+
 /* A change: the caller may, the store here is as new as the leader's, then `plan` makes the
  * operations (0, or the error was answered), then `done`. */
 struct acl_change;
@@ -46,7 +48,7 @@ void acl_delete(struct acl_change *h, struct slice kind, struct slice name, mu_r
 /* What a stored document has of it, but its links, which are ids there. */
 int acl_body_read(struct consul_call *k, struct slice document, struct acl_body *out);
 /* The body as documents are made of. */
-void acl_given(const struct acl_change *h, struct access_given *out);
+void acl_given(const struct acl_body *b, struct access_given *out);
 void acl_uuid(char out[ACCESS_ID_SIZE + 1]);
 /* Answers what a written record shows: 500 when it was refused. */
 void acl_answer(struct consul_write *w, struct slice kind);

@@ -41,7 +41,7 @@ static int find(struct view *v, int is_policy, struct slice id, struct record_ro
 static int document(struct acl_change *h, struct view *v, int is_policy, struct buf *out)
 {
     struct access_given g;
-    acl_given(h, &g);
+    acl_given(&h->b, &g);
     g.id = slice_str(h->new_id);
     int rc = is_policy ? access_policy_document(&g, out, &h->err)
                        : access_role_document(v, &g, out, &h->err);

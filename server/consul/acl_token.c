@@ -125,7 +125,7 @@ static int put_new(struct acl_change *h, struct view *v, struct access_given *g)
 static int plan_create(struct acl_change *h, struct view *v)
 {
     struct access_given g;
-    acl_given(h, &g);
+    acl_given(&h->b, &g);
     g.created_ms = clock_wall_ms();
     return expiration(h, &g) != 0 || draw(h, v) != 0 ? -1 : put_new(h, v, &g);
 }
@@ -237,7 +237,7 @@ static int plan_update(struct acl_change *h, struct view *v)
     if (find_for_change(h, v, &row) != 0) {
         return -1;
     }
-    acl_given(h, &g);
+    acl_given(&h->b, &g);
     g.id = h->id;
     (void)member(h, row.body, "Created", &g.created_ms);
     (void)member(h, row.body, "Expires", &g.expires_ms);
@@ -289,7 +289,7 @@ static int plan_clone(struct acl_change *h, struct view *v)
     h->b.services = own.services;
     h->b.nodes = own.nodes;
     h->b.templates = own.templates;
-    acl_given(h, &g);
+    acl_given(&h->b, &g);
     g.description = description;
     g.policies = links;
     g.roles = links + ACCESS_LINKS_MAX;

@@ -21,7 +21,7 @@ static const char *const kinds[] = {
     "bound-api-gateway",   "inline-certificate", "http-route",
     "tcp-route",           "jwt-provider",       "control-plane-request-limit"};
 
-static int is_kind(struct slice s)
+int consul_config_is_kind(struct slice s)
 {
     for (size_t i = 0; i < N_ELEMENTS(kinds); i++) {
         if (slice_eq(s, slice_str(kinds[i]))) {
@@ -46,7 +46,7 @@ struct entry {
 static int check(struct consul_call *k, struct entry *e, enum access_right right)
 {
     struct buf b;
-    if (!is_kind(e->kind)) {
+    if (!consul_config_is_kind(e->kind)) {
         consul_text(k->r, right == ACCESS_READ ? 500 : 400, "%sinvalid config entry kind: %.*s",
                     right == ACCESS_READ ? "" : "Request decoding failed: ",
                     (int)(e->kind.len < 100 ? e->kind.len : 100), (const char *)e->kind.p);

@@ -121,6 +121,8 @@ static const struct endpoint {
     {NAME("session/list"), HTTP_M_GET, consul_session_list},
     {NAME("session/node/"), HTTP_M_GET, consul_session_node},
     {NAME("session/renew/"), HTTP_M_PUT, consul_session_renew},
+    {NAME("snapshot"), HTTP_M_GET, consul_snapshot_get},
+    {NAME("snapshot"), HTTP_M_PUT, consul_snapshot_put},
     {NAME("status/leader"), HTTP_M_GET, consul_status_leader},
     {NAME("status/peers"), HTTP_M_GET, consul_status_peers},
     {NAME("txn"), HTTP_M_PUT, consul_txn},
@@ -356,15 +358,27 @@ struct consul *consul_new(const struct consul_options *o)
         .arg = c,
         .refuse = refuse,
     };
+    c->data_dir = mem_strdup(o->data_dir != NULL ? o->data_dir : ".");
+    c->snapshot_mount = (struct http_mount){
+        .row = {.pattern = PREFIX "snapshot",
+                .handler = handle,
+                .permission = PERM_BY_HANDLER,
+                .body_max = CONSUL_SNAPSHOT_MAX},
+        .arg = c,
+        .permit = consul_snapshot_permit,
+        .refuse = consul_snapshot_refuse,
+    };
     return c;
 }
 
 void consul_free(struct consul *c)
 {
+    mem_free(c->data_dir);
     mem_free(c);
 }
 
 int consul_mount(struct consul *c, struct http_server *s, struct err *e)
 {
-    return http_server_mount(s, &c->mount, e);
+    int rc = http_server_mount(s, &c->snapshot_mount, e); /* the first that fits counts */
+    return rc != 0 ? rc : http_server_mount(s, &c->mount, e);
 }

@@ -10,10 +10,13 @@
 
 struct consul;
 
+enum { CONSUL_SNAPSHOT_MAX = 64 * 1024 * 1024 }; /* the largest body there is */
+
 struct consul_options {
     struct core *core;
     struct access *access;
     const char *datacenter; /* NULL: "dc1". At most 63 bytes; copied */
+    const char *data_dir;   /* for temporary files; copied */
 };
 
 struct consul *consul_new(const struct consul_options *o);

@@ -6,6 +6,8 @@
  * passes the one that was asked for. A write: operations -> consul_write -> answer. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/json_write.h"
 #include "server/consul/consul.h"
 #include "server/consul/endpoints.h"
@@ -28,7 +30,9 @@ struct consul {
     struct core *core;
     struct access *access;
     char datacenter[64];
-    struct http_mount mount;
+    char *data_dir;
+    atomic_int is_snapshotting;
+    struct http_mount mount, snapshot_mount;
 };
 
 /* A request on its way through the face. */
@@ -145,6 +149,8 @@ int consul_sees_check(struct consul_read *g, const struct check_name *n,
 /* NULL: a parameter was wrong, which is answered. */
 struct consul_read *consul_read_new(struct consul_call *k);
 void consul_read_start(struct consul_read *g, consul_render_fn render);
+/* The headers of an answer at that index; whoever renders by consul_read_start need not care. */
+void consul_read_headers(struct consul_read *g, uint64_t index);
 
 /* --- writing (write.c) --- */
 
@@ -180,6 +186,14 @@ int consul_body(struct http_req *r, const struct body_table *table, void *out);
 int consul_body_list(struct http_req *r, const struct body_table *table, void *out);
 /* A copy that lives as long as the request, and a NUL behind it. */
 struct slice consul_keep(struct http_req *r, struct slice s);
+
+/* --- snapshots (snapshot.c): their mount --- */
+
+int consul_snapshot_permit(struct http_req *r, void *arg, struct err *e);
+void consul_snapshot_refuse(struct http_req *r, void *arg, int code, const char *text);
+
+/* Whether config entries of that kind are kept (config.c). */
+int consul_config_is_kind(struct slice kind);
 
 /* --- how the cluster is (status.c) --- */
 

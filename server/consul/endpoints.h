@@ -97,6 +97,9 @@ void consul_query_get(struct consul_call *k);
 void consul_query_list(struct consul_call *k);
 void consul_query_put(struct consul_call *k);
 
+void consul_snapshot_get(struct consul_call *k);
+void consul_snapshot_put(struct consul_call *k);
+
 void consul_event_fire(struct consul_call *k);
 void consul_event_list(struct consul_call *k);
 

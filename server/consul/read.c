@@ -36,7 +36,7 @@ struct consul_read *consul_read_new(struct consul_call *k)
     return g;
 }
 
-static void headers(struct consul_read *g, uint64_t index)
+void consul_read_headers(struct consul_read *g, uint64_t index)
 {
     struct core_glance look;
     if (g->is_filtered) {
@@ -71,7 +71,7 @@ static void end_wait(struct consul_read *g)
         hub_cancel(core_hub(g->c->core), &g->sub);
     } else if (g->state == CREAD_HOLD) {
         worker_timer_stop(http_worker(g->r), &g->timer);
-        headers(g, 1);
+        consul_read_headers(g, 1);
         consul_fail(g->r, MU_E_NO_LEADER, NULL);
     }
 }
@@ -134,7 +134,7 @@ static void step(struct consul_read *g, int may_park)
     rc = rc != 0 ? rc : g->render(g, v, out);
     view_close(v);
     if (rc == 0 && g->filter != NULL && filter_is_spent(g->filter)) {
-        headers(g, 1);
+        consul_read_headers(g, 1);
         consul_text(g->r, 500,
                     "The filter costs too much: its regular expressions took more than "
                     "%d steps",
@@ -142,7 +142,7 @@ static void step(struct consul_read *g, int may_park)
         return;
     }
     if (rc != 0) {
-        headers(g, 1);
+        consul_read_headers(g, 1);
         consul_fail(g->r, rc, err_title(rc));
         return;
     }
@@ -154,7 +154,7 @@ static void step(struct consul_read *g, int may_park)
         park(g, rev, left);
         return;
     }
-    headers(g, g->index);
+    consul_read_headers(g, g->index);
     if (g->content_type == NULL && out->len > 0) {
         consul_json(g->r, g->status, buf_slice(out));
     } else {
@@ -177,7 +177,7 @@ static void gate_done(struct core_request *q)
         g->state = CREAD_HOLD;
         wait_with(g, HOLD_STEP_MS, on_hold_over);
     } else {
-        headers(g, 1);
+        consul_read_headers(g, 1);
         consul_fail(g->r, q->code, q->err.text);
     }
 }

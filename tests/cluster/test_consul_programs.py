@@ -8,7 +8,7 @@ import subprocess
 import urllib.request
 
 import pytest
-from harness import Cluster, clean_env, free_ports, wait_for
+from harness import Cluster, Node, clean_env, free_ports, wait_for
 
 HERE = pathlib.Path(__file__).parent
 PEERS = pathlib.Path(os.environ.get("MUSTER_PEERS") or HERE.parents[1].parent / "shared" / "peers")
@@ -139,3 +139,128 @@ def test_access_control_with_the_command_line(consul, tmp_path):
         assert "readers" in cli(consul, node, "acl", "policy", "read", "-name=readers", token=root)
     finally:
         one.close()
+
+
+# --- moving between the two ---
+
+
+@pytest.fixture
+def real(consul, tmp_path):
+    """A server of Consul's own, with access control; what it takes is asked with its command line's words."""
+    http, serf, wan, rpc = free_ports(4)
+    conf = {"node_name": "c1", "server": True, "bootstrap": True, "data_dir": str(tmp_path / "real"), "bind_addr": "127.0.0.1", "ports": {"http": http, "dns": -1, "serf_lan": serf, "serf_wan": wan, "server": rpc, "grpc": -1},
+            "acl": {"enabled": True, "default_policy": "deny", "tokens": {"master": REAL_TOKEN}}, "primary_datacenter": "dc1", "disable_update_check": True, "performance": {"raft_multiplier": 1}}
+    (tmp_path / "real.json").write_text(json.dumps(conf))
+    with open(tmp_path / "real.log", "wb") as log:
+        p = subprocess.Popen([str(consul), "agent", "-config-file", str(tmp_path / "real.json")], stdout=log, stderr=log, env=clean_env())
+    node = Real(http)
+    try:
+        wait_for(lambda: node.put("/v1/kv/ready", b"x").json is True, 30, "Consul to have a leader")
+        assert node.delete("/v1/kv/ready").status == 200
+        yield node
+    finally:
+        p.terminate()
+        p.wait()
+
+
+REAL_TOKEN = "5ec4e700-0000-4000-8000-00000000c0de"
+
+
+class Real(Node):
+    """Asked as a node of muster is."""
+
+    def __init__(self, port):
+        self.http_port = port
+        self.cluster = type("Asked", (), {"token": REAL_TOKEN})
+
+
+def told(node):
+    """What both have, in the same words."""
+    def strip(v):
+        if isinstance(v, dict):
+            kept = {k: strip(x) for k, x in v.items() if k not in ("CreateIndex", "ModifyIndex", "LockIndex", "Hash", "Interval", "Timeout", "ExposedPort", "Definition")}
+            return {k: x for k, x in kept.items() if x not in ({}, [], None, "")}
+        return sorted((strip(x) for x in v), key=lambda x: json.dumps(x, sort_keys=True)) if isinstance(v, list) else v
+    out = {p: node.get("/v1/" + p).json for p in ("kv/?recurse", "health/service/moved", "health/node/moved-node", "catalog/node/moved-node", "query", "config/service-resolver/moved", "config/proxy-defaults/global",
+                                                  "operator/autopilot/configuration", "coordinate/node/moved-node", "acl/policy/name/moved")}
+    check = node.put("/v1/txn", [{"Check": {"Verb": "get", "Check": {"Node": "moved-node", "CheckID": "mc"}}}]).json["Results"][0]["Check"]
+    out["definition"] = check["Definition"]
+    out["session/list"] = [s for s in node.get("/v1/session/list").json if s["Node"] == "moved-node"]
+    return strip(out)
+
+
+def stock(node):
+    """What moves, written into either; the secret of a token."""
+    def ok(r):
+        assert r.status == 200, r.body
+        return r
+    ok(node.put("/v1/catalog/register", {
+        "Node": "moved-node", "Address": "10.0.0.1", "ID": "40e4a748-2192-161a-0510-9bf59fe950b5", "TaggedAddresses": {"lan": "10.0.0.1"}, "NodeMeta": {"rack": "r1"},
+        "Service": {"ID": "m1", "Service": "moved", "Tags": ["a"], "Port": 80, "Address": "10.0.0.9", "Meta": {"k": "v"}, "Weights": {"Passing": 5, "Warning": 2}, "TaggedAddresses": {"lan": {"Address": "10.0.0.9", "Port": 81}}},
+        "Checks": [{"CheckID": "mc", "Name": "m", "Status": "passing", "Output": "ok", "ServiceID": "m1", "Definition": {"HTTP": "http://10.0.0.1/", "Interval": "10s"}}, {"CheckID": "nc", "Name": "n", "Status": "warning"}]}))
+    ok(node.put("/v1/kv/moved/flags?flags=42", b"one"))
+    ok(node.put("/v1/kv/moved/bytes", bytes(range(256))))
+    session = ok(node.put("/v1/session/create", {"Name": "s", "Node": "moved-node", "NodeChecks": ["nc"], "TTL": "600s", "LockDelay": "5s"})).json["ID"]
+    assert ok(node.put(f"/v1/kv/moved/lock?acquire={session}", b"held")).json
+    ok(node.post("/v1/query", {"Name": "moved-q", "Service": {"Service": "moved", "Tags": ["a"], "Failover": {"NearestN": 2}}, "DNS": {"TTL": "10s"}}))
+    ok(node.put("/v1/config", {"Kind": "service-resolver", "Name": "moved", "ConnectTimeout": "15s"}))
+    ok(node.put("/v1/config", {"Kind": "proxy-defaults", "Name": "global", "Config": {"some": 1.5, "more": {"a": ["b", True]}}}))
+    ok(node.put("/v1/operator/autopilot/configuration", {"CleanupDeadServers": False, "LastContactThreshold": "300ms", "MaxTrailingLogs": 300, "ServerStabilizationTime": "12s"}))
+    ok(node.put("/v1/coordinate/update", {"Node": "moved-node", "Coord": {"Vec": [0.5] * 8, "Error": 1.2, "Adjustment": 0.5, "Height": 0.001}}))
+    ok(node.put("/v1/acl/policy", {"Name": "moved", "Rules": 'key_prefix "moved/" { policy = "read" }', "Description": "d"}))
+    ok(node.put("/v1/acl/role", {"Name": "moved", "Policies": [{"Name": "moved"}]}))
+    secret = ok(node.put("/v1/acl/token", {"Description": "moved", "Roles": [{"Name": "moved"}]})).json["SecretID"]
+    # Consul batches coordinates for a while.
+    wait_for(lambda: b'"Error":1.2' in node.get("/v1/coordinate/node/moved-node").body, 30, "the coordinate")
+    return secret
+
+
+def reads(node, secret):
+    return node.get("/v1/kv/moved/flags?raw", headers={"X-Consul-Token": secret}).status
+
+
+@pytest.fixture
+def guarded_node(tmp_path):
+    (tmp_path / "token").write_text(REAL_TOKEN)
+    (tmp_path / "token").chmod(0o600)
+    c = Cluster(1, extra=["--acl-enabled", "--acl-initial-token-file", str(tmp_path / "token")])
+    c.token = REAL_TOKEN
+    try:
+        yield c.start().settled().nodes[0]
+    finally:
+        c.close()
+
+
+def test_moving_from_consul(consul, real, guarded_node, tmp_path):
+    secret = stock(real)
+    saved = str(tmp_path / "consul.snap")
+    cli(consul, real, "snapshot", "save", saved, token=REAL_TOKEN)
+    assert "Restored snapshot" in cli(consul, guarded_node, "snapshot", "restore", saved, token=REAL_TOKEN)
+    assert told(guarded_node) == told(real)
+    assert reads(guarded_node, secret) == reads(real, secret) == 200, "who has a token goes on with it"
+    assert guarded_node.get("/v1/kv/moved/flags", headers={"X-Consul-Token": ""}).status == 403
+    again = guarded_node.put("/v1/snapshot", pathlib.Path(saved).read_bytes())
+    assert again.headers["muster-snapshot-changes"] == "0"
+    # The server's own service, and its federation state.
+    assert again.headers["muster-snapshot-passed-over"] == "2"
+    assert [x["Node"] for x in guarded_node.get("/v1/catalog/service/consul").json] == ["n1"]
+
+
+def test_moving_to_consul(consul, real, guarded_node, tmp_path):
+    secret = stock(guarded_node)
+    assert guarded_node.put("/v1/agent/service/register", {"Name": "of-an-agent", "Port": 1, "Check": {"TTL": "1h", "Status": "passing"}}).status == 200
+    saved = str(tmp_path / "muster.snap")
+    assert "Saved and verified snapshot" in cli(consul, guarded_node, "snapshot", "save", saved, token=REAL_TOKEN)
+    assert "Saved and verified" in cli(consul, guarded_node, "snapshot", "save", "-stale", str(tmp_path / "stale.snap"), token=REAL_TOKEN)
+    assert "Version      1" in cli(consul, guarded_node, "snapshot", "inspect", saved)
+    assert "Restored snapshot" in cli(consul, real, "snapshot", "restore", saved, token=REAL_TOKEN)
+    wait_for(lambda: b'"Node":"n1"' in real.get("/v1/catalog/service/of-an-agent").body, 30, "Consul to have it")
+    assert told(real) == told(guarded_node)
+    # A secret is not stored: Consul has the token with another one, and shows it to operators.
+    assert reads(real, secret) == 403
+    accessor = next(t["AccessorID"] for t in real.get("/v1/acl/tokens").json if t["Description"] == "moved")
+    assert reads(real, real.get("/v1/acl/token/" + accessor).json["SecretID"]) == 200
+    # And back: what was made by muster keeps its secrets.
+    assert guarded_node.delete("/v1/kv/moved/?recurse").status == 200
+    assert "Restored snapshot" in cli(consul, guarded_node, "snapshot", "restore", saved, token=REAL_TOKEN)
+    assert reads(guarded_node, secret) == 200
