@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <uv.h>
+
 #include "base/mem.h"
 #include "server/net/worker.h"
 #include "server/watch/hub.h"
@@ -208,6 +210,13 @@ void hub_cancel(struct hub *h, struct sub *s)
     }
 }
 
+/* For work on the pool. */
+struct uv_loop_s *worker_loop(struct worker *w)
+{
+    (void)w;
+    return uv_default_loop();
+}
+
 unsigned worker_number(const struct worker *w)
 {
     (void)w;
@@ -338,6 +347,7 @@ void fake_core_settle(struct sans_io *s)
 {
     unsigned n_busy = 1;
     for (unsigned turn = 0; turn < TURNS && (turn < 3 || n_busy != 0); turn++) {
+        (void)uv_run(uv_default_loop(), UV_RUN_DEFAULT);
         n_busy = mailbox_run(&fake_core.box);
         sans_io_turn(s);
         for (unsigned i = 0; i < FAKE_WAITERS_MAX; i++) {
