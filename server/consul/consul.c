@@ -63,6 +63,7 @@ static const struct endpoint {
     {NAME("agent/maintenance"), HTTP_M_PUT, consul_agent_maintenance},
     {NAME("agent/members"), HTTP_M_GET, consul_agent_members},
     {NAME("agent/metrics"), HTTP_M_GET, consul_agent_metrics},
+    {NAME("agent/monitor"), HTTP_M_GET, consul_agent_monitor},
     {NAME("agent/reload"), HTTP_M_PUT, consul_agent_reload},
     {NAME("agent/self"), HTTP_M_GET, consul_agent_self},
     {NAME("agent/service/"), HTTP_M_GET, consul_agent_service},
@@ -127,24 +128,6 @@ static const struct endpoint {
     {NAME("status/peers"), HTTP_M_GET, consul_status_peers},
     {NAME("txn"), HTTP_M_PUT, consul_txn},
 };
-
-static const struct {
-    enum http_method method;
-    const char *name;
-} methods[] = {
-    {HTTP_M_GET, "GET"},     {HTTP_M_PUT, "PUT"},       {HTTP_M_POST, "POST"},
-    {HTTP_M_PATCH, "PATCH"}, {HTTP_M_DELETE, "DELETE"}, {HTTP_M_HEAD, "HEAD"},
-};
-
-static const char *method_name(enum http_method m)
-{
-    for (size_t i = 0; i < N_ELEMENTS(methods); i++) {
-        if (methods[i].method == m) {
-            return methods[i].name;
-        }
-    }
-    return "OPTIONS";
-}
 
 /* --- answers --- */
 
@@ -230,14 +213,14 @@ static void answer_other_method(struct http_req *r, const struct endpoint *e)
     for (size_t i = 0; i < N_ELEMENTS(endpoints); i++) {
         if (is_name(&endpoints[i], e)) {
             n += (size_t)snprintf(allow + n, sizeof(allow) - n, ",%s",
-                                  method_name(endpoints[i].method));
+                                  http_method_name(endpoints[i].method));
         }
     }
     http_add_header(r, "Allow", allow);
     if (http_method(r) == HTTP_M_OPTIONS) {
         http_respond(r, 200, NULL, slice_of(NULL, 0));
     } else {
-        consul_text(r, 405, "method %s not allowed", method_name(http_method(r)));
+        consul_text(r, 405, "method %s not allowed", http_method_name(http_method(r)));
     }
 }
 

@@ -108,6 +108,7 @@ void consul_agent_host(struct consul_call *k);
 void consul_agent_join(struct consul_call *k);
 void consul_agent_leave(struct consul_call *k);
 void consul_agent_metrics(struct consul_call *k);
+void consul_agent_monitor(struct consul_call *k);
 void consul_agent_reload(struct consul_call *k);
 void consul_agent_token(struct consul_call *k);
 void consul_no_mesh(struct consul_call *k);

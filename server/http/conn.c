@@ -197,7 +197,7 @@ void conn_answered(struct http_req *r)
         l->n_owed--;
     }
     if (l->server->o.after_answer != NULL) {
-        l->server->o.after_answer(l->server->o.arg, l->number, r->route, r->status,
+        l->server->o.after_answer(l->server->o.arg, l->number, r, r->status,
                                   clock_mono_us() - r->started_us);
     }
     if (c->state == CONN_ANSWER || c->is_gone || !r->is_keepalive) {

@@ -65,8 +65,9 @@ struct http_server_options {
     /* Whether the caller may; not asked for PERM_NONE_REQUIRED and PERM_BY_HANDLER. 0, or
      * UNAUTHORIZED, DENIED with a sentence. NULL: everybody may everything. */
     int (*permit)(struct http_req *r, const struct http_route *route, void *arg, struct err *e);
-    /* After each answer, for metrics and access logs: route may be NULL (unknown path). */
-    void (*after_answer)(void *arg, unsigned worker, const struct http_route *route, int status,
+    /* After each answer, for metrics and access logs. r may be NULL (no request could be read), so
+     * may its route (unknown path). */
+    void (*after_answer)(void *arg, unsigned worker, const struct http_req *r, int status,
                          int64_t elapsed_us);
 };
 /* Routes are added before the workers start; the tables must live as long as the server. */
@@ -93,8 +94,9 @@ size_t http_server_routes(const struct http_server *s, const struct http_route *
 /* --- the request; slices live until it is answered --- */
 struct worker *http_worker(struct http_req *r);
 enum http_method http_method(const struct http_req *r);
-struct slice http_path(const struct http_req *r); /* raw path without query */
-const struct http_route *http_route_of(const struct http_req *r);
+const char *http_method_name(enum http_method m);                 /* "GET" */
+struct slice http_path(const struct http_req *r);                 /* raw path without query */
+const struct http_route *http_route_of(const struct http_req *r); /* NULL: an unknown path */
 struct slice http_param(const struct http_req *r,
                         const char *name); /* path parameter, decoded once */
 int http_query(const struct http_req *r, const char *name,

@@ -114,6 +114,27 @@ enum http_method http_method(const struct http_req *r)
     return (enum http_method)r->method;
 }
 
+const char *http_method_name(enum http_method m)
+{
+    switch (m) {
+    case HTTP_M_GET:
+        return "GET";
+    case HTTP_M_PUT:
+        return "PUT";
+    case HTTP_M_POST:
+        return "POST";
+    case HTTP_M_DELETE:
+        return "DELETE";
+    case HTTP_M_PATCH:
+        return "PATCH";
+    case HTTP_M_HEAD:
+        return "HEAD";
+    case HTTP_M_OPTIONS:
+        return "OPTIONS";
+    }
+    return "";
+}
+
 struct slice http_path(const struct http_req *r)
 {
     return r->path;

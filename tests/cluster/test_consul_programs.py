@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
 import urllib.request
 
 import pytest
@@ -115,6 +116,26 @@ def test_a_watch_of_the_command_line(shared, consul):
         a.put("/v1/kv/cliw/key", b"after")
         assert b"YWZ0ZXI=" in p.stdout.readline() + p.stdout.readline()  # what is shown ends with an empty line
     finally:
+        p.terminate()
+        p.wait()
+
+
+def test_a_log_with_the_command_line(shared, consul):
+    a = shared.nodes[0]
+    p = subprocess.Popen([str(consul), "monitor", "-log-level=debug"], env={**clean_env(), "CONSUL_HTTP_ADDR": a.endpoint}, stdout=subprocess.PIPE)
+    ended = threading.Event()
+
+    def write():
+        while not ended.wait(0.1):
+            a.put("/v1/kv/climon/key", b"x")
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        line = p.stdout.readline()  # its first one may be of a write before
+        assert b"[DEBUG] http: request answered: method=PUT path=/v1/kv/climon/key" in line + p.stdout.readline()
+    finally:
+        ended.set()
+        writer.join()
         p.terminate()
         p.wait()
 

@@ -123,13 +123,13 @@ static const struct http_route routes[] = {
     HTTP_ROUTE(HTTP_M_GET, "/download", download, PERM_NONE_REQUIRED, 0),
 };
 
-static void after(void *arg, unsigned worker, const struct http_route *route, int status,
+static void after(void *arg, unsigned worker, const struct http_req *r, int status,
                   int64_t elapsed_us)
 {
     struct world *w = arg;
     (void)worker;
     w->n_after++;
-    w->last_route = route;
+    w->last_route = r != NULL ? http_route_of(r) : NULL;
     w->last_status = status;
     w->last_us = elapsed_us;
 }
