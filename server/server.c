@@ -299,17 +299,18 @@ static int start_dns(struct server *s, struct err *e)
 static int start_workers(struct server *s, struct err *e)
 {
     const struct conf *c = &s->settings->conf;
-    char addresses[CONF_LISTENERS_MAX][256];
+    struct conf_listener wanted[CONF_LISTENERS_MAX];
     struct listener_options listeners[CONF_LISTENERS_MAX];
     size_t n = 0;
-    int rc = conf_listeners(c, addresses, &n, e);
+    int rc = conf_listeners(c, wanted, &n, e);
     for (size_t i = 0; i < n; i++) {
-        int is_tls = c->tls_cert[0] != '\0';
+        int is_tls = c->tls_cert[0] != '\0' && !wanted[i].is_plain;
         listeners[i] = (struct listener_options){
-            .address = addresses[i],
+            .address = wanted[i].address,
+            .mode = conf_listen_mode(c),
             .cert_file = is_tls ? c->tls_cert : NULL,
             .key_file = is_tls ? c->tls_key : NULL,
-            .client_ca_file = c->tls_client_ca[0] != '\0' ? c->tls_client_ca : NULL};
+            .client_ca_file = is_tls && c->tls_client_ca[0] != '\0' ? c->tls_client_ca : NULL};
     }
     struct workers_options o = {
         .n_workers = count_workers(c),
@@ -327,7 +328,7 @@ static int start_workers(struct server *s, struct err *e)
     rc = rc != 0 ? rc : workers_start(&o, &s->workers, e);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         log_info("server", "listening", LOG_STR("address", workers_address(s->workers, i)),
-                 LOG_STR("tls", c->tls_cert[0] != '\0' ? "yes" : "no"));
+                 LOG_STR("tls", listeners[i].cert_file != NULL ? "yes" : "no"));
     }
     return rc;
 }

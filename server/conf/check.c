@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is true of a configuration as a whole. */
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/log.h"
 #include "base/text.h"
 #include "server/conf/table.h"
+
+enum { UNIX_PATH_LONGEST = 107 };
 
 static int is_node_name(const char *s)
 {
@@ -69,7 +72,34 @@ static int next_item(const char **at, char *out, size_t cap)
     return 1;
 }
 
-int conf_listeners(const struct conf *c, char (*out)[256], size_t *out_n, struct err *e)
+/* unix:///path: absolute, and what the kernel has room for. */
+static int check_path(const char *item, struct err *e)
+{
+    const char *path = item + strlen("unix://");
+    size_t n = strlen(path);
+    if (path[0] != '/' || n > UNIX_PATH_LONGEST || path[n - 1] == '/') {
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "listen: \"%.80s\" is not unix:///PATH of at most %d bytes", item,
+                       UNIX_PATH_LONGEST);
+    }
+    return 0;
+}
+
+static int take_listener(const char *item, struct conf_listener *out, struct err *e)
+{
+    memset(out, 0, sizeof(*out));
+    out->is_plain = strncmp(item, "http://", 7) == 0;
+    item += out->is_plain ? 7 : 0;
+    (void)snprintf(out->address, sizeof(out->address), "%s", item);
+    if (!out->is_plain && strncmp(item, "unix://", 7) == 0) {
+        out->is_plain = out->is_local = 1;
+        return check_path(item, e);
+    }
+    out->is_local = conf_is_loopback(item);
+    return check_address("listen", item, 1, e);
+}
+
+int conf_listeners(const struct conf *c, struct conf_listener *out, size_t *out_n, struct err *e)
 {
     const char *at = c->listen;
     size_t n = 0;
@@ -79,10 +109,9 @@ int conf_listeners(const struct conf *c, char (*out)[256], size_t *out_n, struct
         if (n == CONF_LISTENERS_MAX) {
             return err_set(e, MU_E_BAD_REQUEST, "listen: at most %d addresses", CONF_LISTENERS_MAX);
         }
-        if (check_address("listen", item, 1, e) != 0) {
+        if (take_listener(item, &out[n++], e) != 0) {
             return e->code;
         }
-        memcpy(out[n++], item, sizeof(item));
     }
     if (rc < 0 || n == 0) {
         return err_set(e, MU_E_BAD_REQUEST,
@@ -204,29 +233,31 @@ static int check_acl(const struct conf *c, struct err *e)
 /* Nobody but this machine reaches the server unless it asks who is there. */
 static int check_exposure(const struct conf *c, struct err *e)
 {
-    char addresses[CONF_LISTENERS_MAX][256];
+    struct conf_listener listeners[CONF_LISTENERS_MAX];
+    char dns[256];
     size_t n = 0;
-    int rc = conf_listeners(c, addresses, &n, e);
+    int rc = conf_listeners(c, listeners, &n, e);
     /* Where no rule speaks everybody may: that is no access control yet. */
     int is_asked = c->is_acl && strcmp(c->acl_default_policy, "deny") == 0;
     if (c->is_insecure || is_asked) {
         return rc;
     }
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (!conf_is_loopback(addresses[i]) && c->tls_client_ca[0] == '\0') {
+        int asks = !listeners[i].is_plain && c->tls_client_ca[0] != '\0';
+        if (!listeners[i].is_local && !asks) {
             return err_set(
                 e, MU_E_BAD_REQUEST,
                 "listen %s is reachable by others and there is no access control: turn it on (acl.enabled, acl.default_policy deny), use client certificates (tls.client_ca) or say --insecure",
-                addresses[i]);
+                listeners[i].address);
         }
     }
     const char *at = c->dns_listen;
-    while (rc == 0 && next_item(&at, addresses[0], sizeof(addresses[0])) > 0) {
-        if (!conf_is_loopback(addresses[0])) {
+    while (rc == 0 && next_item(&at, dns, sizeof(dns)) > 0) {
+        if (!conf_is_loopback(dns)) {
             return err_set(
                 e, MU_E_BAD_REQUEST,
                 "dns.listen %s is reachable by others and there is no access control: turn it on (acl.enabled, acl.default_policy deny) or say --insecure",
-                addresses[0]);
+                dns);
         }
     }
     return rc;
@@ -254,8 +285,28 @@ static int check_dns(const struct conf *c, struct err *e)
     return 0;
 }
 
+/* Three or four octal digits, no bits but those of reading, writing and doing. */
+static int parse_mode(const char *s, unsigned *out)
+{
+    char *end;
+    size_t n = strlen(s);
+    if (n < 3 || n > 4 || strspn(s, "01234567") != n) {
+        return MU_E_BAD_REQUEST;
+    }
+    unsigned long v = strtoul(s, &end, 8);
+    *out = (unsigned)v;
+    return v <= 0777 ? 0 : MU_E_BAD_REQUEST;
+}
+
+unsigned conf_listen_mode(const struct conf *c)
+{
+    unsigned mode = 0;
+    return parse_mode(c->listen_mode, &mode) == 0 ? mode : 0600;
+}
+
 int conf_check(const struct conf *c, struct err *e)
 {
+    unsigned mode;
     enum log_level level;
     if (!is_node_name(c->name)) {
         return err_set(e, MU_E_BAD_REQUEST,
@@ -269,6 +320,10 @@ int conf_check(const struct conf *c, struct err *e)
     if (log_level_from(c->log_level, &level) != 0) {
         return err_set(e, MU_E_BAD_REQUEST,
                        "log_level must be debug, info, warn or error, not \"%s\"", c->log_level);
+    }
+    if (parse_mode(c->listen_mode, &mode) != 0) {
+        return err_set(e, MU_E_BAD_REQUEST, "listen_mode must be octal, as in 0660, not \"%s\"",
+                       c->listen_mode);
     }
     if (c->heartbeat_ms * 3 > c->election_ms) {
         return err_set(e, MU_E_BAD_REQUEST,

@@ -16,7 +16,8 @@ enum { CONF_MEMBERS_MAX = 9, CONF_LISTENERS_MAX = 16, CONF_TEXT_MAX = 1024, CONF
 struct conf {
     char name[64];
     char data_dir[CONF_TEXT_MAX];
-    char listen[CONF_TEXT_MAX];          /* comma-separated host:port */
+    char listen[CONF_TEXT_MAX]; /* comma-separated: conf_listeners */
+    char listen_mode[8];
     char peer[CONF_TEXT_MAX];            /* host:port; empty = none (single node) */
     char initial_cluster[CONF_TEXT_MAX]; /* n1=host:port,n2=... ; empty = a single node */
     int is_join;
@@ -92,8 +93,16 @@ struct conf_member {
     char address[256];
 };
 int conf_members(const struct conf *c, struct conf_member *out, size_t *out_n, struct err *e);
-/* The comma-separated list `listen`, each copied; at most CONF_LISTENERS_MAX. */
-int conf_listeners(const struct conf *c, char (*out)[256], size_t *out_n, struct err *e);
+/* One address of the comma-separated list `listen`. */
+struct conf_listener {
+    char address[256]; /* host:port, or unix:///path */
+    int is_plain;      /* no TLS, whatever tls.cert says: asked for by http://, and unix sockets */
+    int is_local;      /* nobody but this machine reaches it */
+};
+/* At most CONF_LISTENERS_MAX. */
+int conf_listeners(const struct conf *c, struct conf_listener *out, size_t *out_n, struct err *e);
+/* The file mode of unix sockets. */
+unsigned conf_listen_mode(const struct conf *c);
 /* Where a setting came from. */
 enum conf_origin conf_origin_of(const struct conf_parsed *p, const char *key);
 int conf_is_loopback(const char *address); /* 127.0.0.0/8, ::1, localhost */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One TCP connection of a worker: bytes between the socket, TLS and server/http.
+/* One connection of a worker: bytes between the socket, TLS and server/http.
  *
  *   OPEN --close asked--> CLOSING --all written: FIN--> LINGER --peer's FIN, or 2 s--> gone any
  * --error, cut--> gone
@@ -24,7 +24,10 @@ struct net_write {
 };
 
 struct net_conn {
-    uv_tcp_t tcp;
+    union {
+        uv_tcp_t tcp;
+        uv_pipe_t local; /* of a unix socket */
+    };
     struct worker *w;
     struct net_conn *next, **prev;             /* of all connections of the worker */
     struct net_conn *dirty_next, **dirty_prev; /* in worker.dirty when dirty_prev is set */
@@ -531,7 +534,8 @@ void net_conn_open(struct listener *l, int fd, const struct sockaddr_storage *pe
     c->source = source;
     buf_init(&c->out);
     listen_peer(peer, c->peer);
-    (void)uv_tcp_init(&w->loop, &c->tcp);
+    int is_local = peer->ss_family == AF_UNIX;
+    (void)(is_local ? uv_pipe_init(&w->loop, &c->local, 0) : uv_tcp_init(&w->loop, &c->tcp));
     c->tcp.data = c;
     c->next = w->conns;
     c->prev = &w->conns;
@@ -542,7 +546,7 @@ void net_conn_open(struct listener *l, int fd, const struct sockaddr_storage *pe
     w->n_conns++;
     net_count(&w->n.connections, 1);
     net_count(&w->n.accepted, 1);
-    if (uv_tcp_open(&c->tcp, fd) != 0) {
+    if ((is_local ? uv_pipe_open(&c->local, fd) : uv_tcp_open(&c->tcp, fd)) != 0) {
         close(fd);
         destroy(c);
         return;

@@ -48,6 +48,9 @@ int listen_resolve(const char *address, struct sockaddr_storage *out, struct err
 {
     char host[256];
     uint64_t port = 0;
+    if (local_is(address)) {
+        return local_resolve(address, out, e);
+    }
     int code = split_address(address, host, sizeof(host), &port, e);
     if (code != 0) {
         return code;
@@ -87,7 +90,9 @@ static uint16_t port_of(const struct sockaddr_storage *a)
 void listen_peer(const struct sockaddr_storage *a, char *out)
 {
     out[0] = '\0';
-    if (a->ss_family == AF_INET6) {
+    if (a->ss_family == AF_UNIX) {
+        memcpy(out, "unix", sizeof("unix"));
+    } else if (a->ss_family == AF_INET6) {
         const struct in6_addr *in6 = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
         if (IN6_IS_ADDR_V4MAPPED(in6)) {
             (void)inet_ntop(AF_INET, in6->s6_addr + 12, out, INET6_ADDRSTRLEN);
@@ -103,6 +108,10 @@ void listen_peer(const struct sockaddr_storage *a, char *out)
 void listen_format(const struct sockaddr_storage *a, char *out)
 {
     char host[INET6_ADDRSTRLEN];
+    if (a->ss_family == AF_UNIX) {
+        local_format(a, out);
+        return;
+    }
     listen_peer(a, host);
     int is_v6 = strchr(host, ':') != NULL;
     (void)snprintf(out, NET_ADDRESS_MAX, is_v6 ? "[%s]:%u" : "%s:%u", host, port_of(a));

@@ -59,6 +59,17 @@ struct listener {
 /* Gives an fd that listens. Sockets that are not shared find out whether somebody else has the
  * port. */
 int listen_bind(const struct sockaddr_storage *a, int is_shared, struct err *e, int *out_fd);
+/* local.c: the same for a unix socket, whose file goes when we do. */
+struct local_file {
+    char path[NET_ADDRESS_MAX]; /* empty: none */
+    uint64_t device, inode;
+};
+int local_is(const char *address); /* "unix://..." */
+int local_resolve(const char *address, struct sockaddr_storage *out, struct err *e);
+void local_format(const struct sockaddr_storage *a, char *out);
+int local_bind(const struct sockaddr_storage *a, unsigned mode, struct local_file *out, int *out_fd,
+               struct err *e);
+void local_remove(struct local_file *f);
 int listener_start(struct listener *l);
 void listener_stop(struct listener *l);
 
@@ -101,6 +112,7 @@ struct workers {
     size_t n_listeners;
     struct listener_options *listeners;
     char (*addresses)[NET_ADDRESS_MAX];
+    struct local_file *files; /* of unix sockets, by listener */
     struct net_limits limits;
     struct http_server *http;
     const struct worker_guest *guest;

@@ -16,6 +16,10 @@ void sources_init(struct sources *s, uint32_t max_loopback, uint32_t max_other)
  * length of the key. */
 static size_t source_key(const struct sockaddr_storage *a, uint8_t key[8], int *out_is_loopback)
 {
+    if (a->ss_family == AF_UNIX) {
+        *out_is_loopback = 1;
+        return 4;
+    }
     if (a->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const void *)a;
         if (!IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
@@ -33,11 +37,11 @@ static size_t source_key(const struct sockaddr_storage *a, uint8_t key[8], int *
 
 int sources_enter(struct sources *s, const struct sockaddr_storage *a, uint32_t *out_slot)
 {
-    uint8_t key[8];
+    uint8_t key[8] = {0};
     int is_loopback = 0;
     size_t len = source_key(a, key, &is_loopback);
     if (is_loopback) {
-        memset(key, 0, sizeof(key)); /* all of 127.0.0.0/8 is one source */
+        memset(key, 0, sizeof(key)); /* all of 127.0.0.0/8 is one source, and unix sockets */
     }
     uint32_t slot = (uint32_t)(hash_xxh3(key, len, s->seed) % NET_SOURCE_SLOTS);
     uint32_t max = is_loopback ? s->max_loopback : s->max_other;

@@ -15,7 +15,8 @@ struct worker;
 struct workers;
 
 struct listener_options {
-    const char *address;   /* "127.0.0.1:8500", "[::1]:8500", "localhost:0" */
+    const char *address;   /* "127.0.0.1:8500", "[::1]:8500", "localhost:0", "unix:///path" */
+    unsigned mode;         /* of the file of a unix socket */
     const char *cert_file; /* NULL = plain */
     const char *key_file;
     const char *client_ca_file; /* NULL = no client certificates asked for */

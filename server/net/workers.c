@@ -2,6 +2,8 @@
 /* All workers: sockets are bound first, then threads start; orders reach the threads as mail. */
 #include "server/net/net_impl.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -66,6 +68,23 @@ static void set_limits(struct workers *ws, const struct net_limits *asked)
                  per_source != 0 ? per_source : 200);
 }
 
+/* A file has one socket: the workers share it, and whoever is first takes the connection. */
+static int bind_local(struct workers *ws, size_t i, const struct sockaddr_storage *a, struct err *e)
+{
+    int fd = -1;
+    int code = local_bind(a, ws->listeners[i].mode, &ws->files[i], &fd, e);
+    for (unsigned n = 0; n < ws->n_workers && code == 0; n++) {
+        int own = n == 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        ws->workers[n].listeners[i].fd = own;
+        if (own < 0) {
+            code =
+                err_set(e, MU_E_IO, "listener %s: %s", ws->listeners[i].address, strerror(errno));
+        }
+    }
+    listen_format(a, ws->addresses[i]);
+    return code;
+}
+
 /* Each worker gets its own socket on one address. A socket that shares its port with nobody goes
  * first: it finds out whether another process has the port, which sockets with SO_REUSEPORT of one
  * user would not. */
@@ -76,6 +95,9 @@ static int bind_listener(struct workers *ws, size_t i, struct err *e)
     int code = listen_resolve(ws->listeners[i].address, &a, e);
     if (code != 0) {
         return code;
+    }
+    if (a.ss_family == AF_UNIX) {
+        return bind_local(ws, i, &a, e);
     }
     code = listen_bind(&a, 0, e, &fd);
     if (code != 0) {
@@ -131,8 +153,10 @@ static struct workers *workers_new(const struct workers_options *o)
     set_limits(ws, &o->limits);
     ws->listeners = mem_zalloc(o->n_listeners * sizeof(*ws->listeners));
     ws->addresses = mem_zalloc(o->n_listeners * sizeof(*ws->addresses));
+    ws->files = mem_zalloc(o->n_listeners * sizeof(*ws->files));
     for (size_t i = 0; i < o->n_listeners; i++) {
         ws->listeners[i].address = mem_strdup(o->listeners[i].address);
+        ws->listeners[i].mode = o->listeners[i].mode;
         ws->listeners[i].cert_file = dup_or_null(o->listeners[i].cert_file);
         ws->listeners[i].key_file = dup_or_null(o->listeners[i].key_file);
         ws->listeners[i].client_ca_file = dup_or_null(o->listeners[i].client_ca_file);
@@ -144,8 +168,17 @@ static struct workers *workers_new(const struct workers_options *o)
     return ws;
 }
 
+/* While the sockets are open: their files' inodes are nobody else's until then. */
+static void remove_files(struct workers *ws)
+{
+    for (size_t i = 0; i < ws->n_listeners; i++) {
+        local_remove(&ws->files[i]);
+    }
+}
+
 static void workers_free(struct workers *ws)
 {
+    remove_files(ws);
     for (unsigned n = 0; n < ws->n_workers; n++) {
         worker_fini(&ws->workers[n]);
     }
@@ -158,6 +191,7 @@ static void workers_free(struct workers *ws)
     mem_free(ws->workers);
     mem_free(ws->listeners);
     mem_free(ws->addresses);
+    mem_free(ws->files);
     mem_free(ws);
 }
 
@@ -280,6 +314,7 @@ const char *workers_address(const struct workers *w, size_t listener)
 void workers_drain(struct workers *w)
 {
     if (atomic_exchange(&w->is_draining, 1) == 0) {
+        remove_files(w);
         for (unsigned n = 0; n < w->n_workers; n++) {
             mailbox_send(&w->workers[n].mailbox, &w->workers[n].drain_job.mail);
         }

@@ -5,6 +5,8 @@ import http.client
 import os
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import time
 
@@ -219,3 +221,28 @@ def test_logs_are_json_lines(single):
         entry = json.loads(line)
         assert {"ts", "level", "logger", "msg"} <= entry.keys()
     assert "canary-7f3a" not in single.log()
+
+
+def test_a_socket_file_is_a_listener_and_is_cleared_up(tmp_path):
+    one, path = Cluster(1), tmp_path / "m.sock"
+
+    def ask():
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(str(path))
+            s.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return s.makefile("rb").read()
+    try:
+        node = one.nodes[0]
+        node.extra += ["--listen", f"{node.endpoint},unix://{path}", "--workers", "2", "--listen-mode", "0660"]
+        node.start()
+        assert all(ask().startswith(b"HTTP/1.1 200") for _ in range(8))  # by whichever worker
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o660
+        node.kill()
+        assert path.exists()
+        node.start()
+        assert ask().startswith(b"HTTP/1.1 200")
+        node.stop()
+        assert not path.exists()
+    finally:
+        one.close()

@@ -13,7 +13,7 @@ enum { WORDS_MAX = 40 };
 static void check_whole(const struct conf *c)
 {
     struct err e = {0};
-    char listeners[CONF_LISTENERS_MAX][256];
+    struct conf_listener listeners[CONF_LISTENERS_MAX];
     struct conf_member members[CONF_MEMBERS_MAX];
     size_t n = 0;
     int rc = conf_check(c, &e);

@@ -123,6 +123,13 @@ static void whole_is_checked(void **state)
         {{"--data-dir=/d", "--dns-listen=127.0.0.1.example.org:8600"}, "no access control"},
         {{"--data-dir=/d", "--listen=0.0.0.0:8500", "--acl-enabled", "--acl-default-policy=allow"},
          "no access control"},
+        {{"--data-dir=/d", "--listen=http://0.0.0.0:8500", "--tls-cert=/c", "--tls-key=/k",
+          "--tls-client-ca=/a"},
+         "no access control"},
+        {{"--data-dir=/d", "--listen=unix://a/b"}, "unix:///PATH"},
+        {{"--data-dir=/d", "--listen=http://unix:///a/b"}, "host:port"},
+        {{"--data-dir=/d", "--listen-mode=0680"}, "octal"},
+        {{"--data-dir=/d", "--listen-mode=4755"}, "octal"},
         {{"--data-dir=/d", "--name=n1", "--initial-cluster=n1=127.0.0.1:1,n2=127.0.0.1:2"},
          "two nodes"},
         {{"--data-dir=/d", "--name=n1",
@@ -171,6 +178,30 @@ static void loopback_is_no_beginning(void **state)
     for (size_t i = 0; i < N_ELEMENTS(others); i++) {
         assert_false(conf_is_loopback(others[i]));
     }
+}
+
+static void listeners_are_of_three_kinds(void **state)
+{
+    struct conf_parsed p;
+    struct conf_listener l[CONF_LISTENERS_MAX];
+    struct err e = {0};
+    size_t n = 0;
+    (void)state;
+    assert_int_equal(parse(&p, &e, NULL, 6, "--data-dir=/d",
+                           "--listen=0.0.0.0:1,http://127.0.0.1:2,unix:///run/m.sock",
+                           "--tls-cert=/c", "--tls-key=/k", "--tls-client-ca=/a",
+                           "--listen-mode=0660"),
+                     0);
+    assert_int_equal(conf_check(&p.conf, &e), 0);
+    assert_int_equal(conf_listeners(&p.conf, l, &n, &e), 0);
+    assert_int_equal(n, 3);
+    assert_string_equal(l[0].address, "0.0.0.0:1");
+    assert_true(!l[0].is_plain && !l[0].is_local);
+    assert_string_equal(l[1].address, "127.0.0.1:2");
+    assert_true(l[1].is_plain && l[1].is_local);
+    assert_string_equal(l[2].address, "unix:///run/m.sock");
+    assert_true(l[2].is_plain && l[2].is_local);
+    assert_int_equal(conf_listen_mode(&p.conf), 0660);
 }
 
 /* parse -> print -> parse gives the same. */
@@ -246,6 +277,7 @@ int main(void)
         cmocka_unit_test(files_are_strict),
         cmocka_unit_test(whole_is_checked),
         cmocka_unit_test(loopback_is_no_beginning),
+        cmocka_unit_test(listeners_are_of_three_kinds),
         cmocka_unit_test(printed_settings_read_back),
         cmocka_unit_test(printed_marks_read_back),
         cmocka_unit_test(reload_takes_what_it_may),
