@@ -136,6 +136,7 @@ enum check_kind {
     CHECK_KIND_GRPC,
     CHECK_KIND_H2PING,
     CHECK_KIND_ALIAS,
+    CHECK_KIND_TLS, /* TCP, and a handshake */
     CHECK_KIND_N
 };
 

@@ -3,6 +3,7 @@
  * cluster, behind every node: its services and checks are found by their ids wherever they were
  * registered, and move when the node dies that they stand on. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -623,18 +624,14 @@ static int render_checks(struct consul_read *g, struct view *v, struct buf *out)
     return rc;
 }
 
-static void read_agent(struct consul_call *k, enum filter_kind kind, consul_render_fn render,
-                       int by_name)
+static struct consul_read *begin_agent(struct consul_call *k, enum filter_kind kind, int by_name)
 {
     struct agent_read *a = http_alloc(k->r, sizeof(*a));
     struct list_query q;
     memset(a, 0, sizeof(*a));
-    if (list_query(k, kind, &q) != 0) {
-        return;
-    }
-    struct consul_read *g = consul_read_new(k);
+    struct consul_read *g = list_query(k, kind, &q) == 0 ? consul_read_new(k) : NULL;
     if (g == NULL) {
-        return;
+        return NULL;
     }
     a->s.datacenter = k->c->datacenter;
     a->s.is_agent = 1;
@@ -644,7 +641,16 @@ static void read_agent(struct consul_call *k, enum filter_kind kind, consul_rend
     g->data = a;
     g->is_plain = 1;
     g->filter = q.filter;
-    consul_read_start(g, render);
+    return g;
+}
+
+static void read_agent(struct consul_call *k, enum filter_kind kind, consul_render_fn render,
+                       int by_name)
+{
+    struct consul_read *g = begin_agent(k, kind, by_name);
+    if (g != NULL) {
+        consul_read_start(g, render);
+    }
 }
 
 void consul_agent_services(struct consul_call *k)
@@ -668,6 +674,20 @@ static int own_service(struct agent_read *a, struct slice id, struct instance_na
     return rc == 0 && find_instance(a, &p, n, row) ? 0 : MU_E_NOT_FOUND;
 }
 
+/* All that the answer is made of stands in that row; under another name it is another row, and this
+ * one goes. */
+static void watch_instance(struct consul_read *g, const struct instance_name *n)
+{
+    struct buf key;
+    buf_init(&key);
+    key_instance(&key, n);
+    if (g->n_ranges == 0 || !slice_eq(g->ranges[0].key, buf_slice(&key))) {
+        g->n_ranges = 0;
+        list_watch(g, &key, 0);
+    }
+    buf_fini(&key);
+}
+
 static int render_service(struct consul_read *g, struct view *v, struct buf *out)
 {
     struct agent_read *a = g->data;
@@ -675,6 +695,7 @@ static int render_service(struct consul_read *g, struct view *v, struct buf *out
     struct instance_row row;
     char hash[24];
     a->v = v;
+    g->index = 0;
     if (own_service(a, a->name, &n, &row) != 0) {
         g->status = 404;
         g->content_type = "text/plain; charset=utf-8";
@@ -684,13 +705,29 @@ static int render_service(struct consul_read *g, struct view *v, struct buf *out
     jw_init(&a->w, out);
     jw_obj(&a->w);
     show_service(&a->w, &a->s, &n, &row, 1);
-    (void)snprintf(hash, sizeof(hash), "%016llx",
-                   (unsigned long long)hash_xxh3(out->p, out->len, 0));
+    g->index = hash_xxh3(out->p, out->len, 0);
+    g->index += g->index == 0;
+    (void)snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)g->index);
     jw_key(&a->w, "ContentHash");
     jw_str(&a->w, hash);
     jw_end(&a->w);
-    http_add_header(g->r, "X-Consul-ContentHash", hash);
+    watch_instance(g, &n);
     return 0;
+}
+
+/* ?hash= as we told it; another one is not what there is. */
+static uint64_t hash_asked(struct http_req *r)
+{
+    struct slice s;
+    char text[17];
+    char *end;
+    if (!http_query(r, "hash", &s) || s.len != sizeof(text) - 1) {
+        return 0;
+    }
+    memcpy(text, s.p, s.len);
+    text[s.len] = '\0';
+    uint64_t v = strspn(text, "0123456789abcdef") == s.len ? strtoull(text, &end, 16) : 0;
+    return v;
 }
 
 void consul_agent_service(struct consul_call *k)
@@ -699,7 +736,12 @@ void consul_agent_service(struct consul_call *k)
         consul_text(k->r, 400, "Missing service ID");
         return;
     }
-    read_agent(k, FILTER_NONE, render_service, 0);
+    struct consul_read *g = begin_agent(k, FILTER_NONE, 0);
+    if (g != NULL) {
+        g->is_exact = g->is_hash = 1;
+        g->p.index = hash_asked(k->r);
+        consul_read_start(g, render_service);
+    }
 }
 
 /* --- agent/health/service --- */

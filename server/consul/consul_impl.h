@@ -126,6 +126,7 @@ struct consul_read {
     size_t n_ranges;
     int is_plain;               /* no index: the agent's answers */
     int is_exact;               /* the index is no order: wait while it is the one asked for */
+    int is_hash;                /* of a plain one: its index is a digest, told as such */
     const struct identity *who; /* while render runs */
     int is_filtered;            /* render left out what the caller may not see */
     struct filter *filter;      /* ?filter=; NULL: none */

@@ -181,8 +181,10 @@ struct kind {
 static int choose_kind(const struct define_check *d, struct kind *out, struct define_fault *f)
 {
     const struct kind kinds[] = {
-        {d->http, CHECK_KIND_HTTP, "http"},       {d->tcp, CHECK_KIND_TCP, "tcp"},
-        {d->udp, CHECK_KIND_UDP, "udp"},          {d->grpc, CHECK_KIND_GRPC, "grpc"},
+        {d->http, CHECK_KIND_HTTP, "http"},
+        {d->tcp, d->tcp_tls ? CHECK_KIND_TLS : CHECK_KIND_TCP, "tcp"},
+        {d->udp, CHECK_KIND_UDP, "udp"},
+        {d->grpc, CHECK_KIND_GRPC, "grpc"},
         {d->h2ping, CHECK_KIND_H2PING, "h2ping"},
     };
     *out = (struct kind){.name = ""};
@@ -272,19 +274,15 @@ static int check_target(const struct define_check *d, const struct kind *k, stru
     struct probe_target t;
     struct fetch_request q = {.kind = k->kind == CHECK_KIND_GRPC     ? FETCH_GRPC
                                       : k->kind == CHECK_KIND_H2PING ? FETCH_H2PING
+                                      : k->kind == CHECK_KIND_TLS    ? FETCH_TLS
                                                                      : FETCH_HTTP,
                               .target = k->target};
     struct err e = {0};
     int rc = 0;
-    if (d->tcp_tls) {
-        return fault(f, 400,
-                     "Invalid check: TCP checks with TLS are not supported; use an HTTPS check, or "
-                     "TCP without TLS");
-    }
     if (k->kind == CHECK_KIND_TCP || k->kind == CHECK_KIND_UDP) {
         rc = probe_target_parse(CHECK_TCP, k->target, &t, &e);
     } else if (k->kind == CHECK_KIND_HTTP || k->kind == CHECK_KIND_GRPC ||
-               k->kind == CHECK_KIND_H2PING) {
+               k->kind == CHECK_KIND_H2PING || k->kind == CHECK_KIND_TLS) {
         rc = fetch_check(&q, &e);
     }
     if (rc == 0 && (d->server_name.len > 255 || !is_plain(d->server_name))) {

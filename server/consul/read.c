@@ -11,6 +11,7 @@
  *                     ENDING (the hub gives the subscription back) --> answer what there is
  *
  * The hub wakes for what the answer is made of alone, so an unrelated write wakes nobody. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -41,6 +42,11 @@ void consul_read_headers(struct consul_read *g, uint64_t index)
     struct core_glance look;
     if (g->is_filtered) {
         http_add_header(g->r, "X-Consul-Results-Filtered-By-Acls", "true");
+    }
+    if (g->is_hash && index != 0) {
+        char hash[24];
+        (void)snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)index);
+        http_add_header(g->r, "X-Consul-Contenthash", hash);
     }
     if (g->is_plain) {
         return;

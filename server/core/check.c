@@ -326,6 +326,10 @@ static void describe_other(const struct checked *c, const struct probe_result *r
             buf_printf(out, "HTTP2 ping %.*s failed: %s", SLICE_FMT(t), r->output);
         }
         break;
+    case CHECK_KIND_TLS:
+        buf_printf(out, r->is_ok ? "TCP connect %.*s: Success" : "TCP with TLS %.*s: %s",
+                   SLICE_FMT(t), r->output);
+        break;
     case CHECK_KIND_TCP:
         buf_printf(out, r->is_ok ? "TCP connect %.*s: Success" : "dial tcp %.*s: connect: %s",
                    SLICE_FMT(t), r->output);
@@ -519,7 +523,8 @@ static struct slice part(const struct checked *c, size_t at, size_t n)
 
 static int is_fetched(const struct checked *c)
 {
-    return c->kind == CHECK_KIND_HTTP || c->kind == CHECK_KIND_GRPC || c->kind == CHECK_KIND_H2PING;
+    return c->kind == CHECK_KIND_HTTP || c->kind == CHECK_KIND_GRPC ||
+           c->kind == CHECK_KIND_H2PING || c->kind == CHECK_KIND_TLS;
 }
 
 static int is_run(const struct checked *c)
@@ -538,6 +543,7 @@ static void begin_fetch(struct checks *k, struct checked *c, int64_t now)
     const struct fetch_request q = {
         .kind = c->kind == CHECK_KIND_HTTP   ? FETCH_HTTP
                 : c->kind == CHECK_KIND_GRPC ? FETCH_GRPC
+                : c->kind == CHECK_KIND_TLS  ? FETCH_TLS
                                              : FETCH_H2PING,
         .target = target_of(c),
         .method = slice_str(c->method),

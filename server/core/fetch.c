@@ -75,7 +75,7 @@ int fetch_check(const struct fetch_request *q, struct err *e)
     }
     if (q->kind != FETCH_HTTP) {
         split_service(q->target, &host, &service);
-        if (service.len > SERVICE_MAX || (q->kind == FETCH_H2PING && service.len != 0)) {
+        if (service.len > SERVICE_MAX || (q->kind != FETCH_GRPC && service.len != 0)) {
             return err_set(e, MU_E_BAD_REQUEST, "\"%.*s\" is no host:port", (int)host.len,
                            (const char *)host.p);
         }
@@ -203,8 +203,9 @@ static void put_url(struct fetch *x, const struct fetch_request *q)
         return;
     }
     split_service(q->target, &host, &service);
-    (void)snprintf(x->url, sizeof(x->url), "http%s://%.*s%s", q->use_tls ? "s" : "",
-                   SLICE_FMT(host), q->kind == FETCH_GRPC ? "/grpc.health.v1.Health/Check" : "/");
+    (void)snprintf(x->url, sizeof(x->url), "http%s://%.*s%s",
+                   q->use_tls || q->kind == FETCH_TLS ? "s" : "", SLICE_FMT(host),
+                   q->kind == FETCH_GRPC ? "/grpc.health.v1.Health/Check" : "/");
     if (q->kind == FETCH_GRPC) {
         put_grpc(&x->body, service);
     }
@@ -240,9 +241,10 @@ static void set_http(struct fetch *x, const struct fetch_request *q)
     struct slice asked = q->kind == FETCH_GRPC ? SLICE_LIT("POST") : q->method;
     (void)snprintf(method, sizeof(method), "%.*s", (int)(asked.len < 16 ? asked.len : 16),
                    asked.len != 0 ? (const char *)asked.p : "");
-    long version = q->kind == FETCH_HTTP ? CURL_HTTP_VERSION_1_1
-                   : q->use_tls          ? CURL_HTTP_VERSION_2TLS
-                                         : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+    int is_1 = q->kind == FETCH_HTTP || q->kind == FETCH_TLS;
+    long version = is_1         ? CURL_HTTP_VERSION_1_1
+                   : q->use_tls ? CURL_HTTP_VERSION_2TLS
+                                : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
     curl_easy_setopt(x->easy, CURLOPT_HTTP_VERSION, version);
     if (strcmp(method, "HEAD") == 0) {
         curl_easy_setopt(x->easy, CURLOPT_NOBODY, 1L);
@@ -254,6 +256,10 @@ static void set_http(struct fetch *x, const struct fetch_request *q)
         curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, method);
     } else if (x->body.len != 0 && method[0] == '\0') {
         curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, "GET");
+    }
+    if (q->kind == FETCH_TLS) {
+        curl_easy_setopt(x->easy, CURLOPT_CONNECT_ONLY, 1L);
+        curl_easy_setopt(x->easy, CURLOPT_SSL_ENABLE_ALPN, 0L); /* it need not be HTTP */
     }
     curl_easy_setopt(x->easy, CURLOPT_FOLLOWLOCATION, (long)(!q->no_redirects));
     curl_easy_setopt(x->easy, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
@@ -354,6 +360,10 @@ static void end(struct fetch *x, CURLcode code)
                        code == CURLE_OPERATION_TIMEDOUT ? "timed out"
                        : x->error[0] != '\0'            ? x->error
                                                         : curl_easy_strerror(code));
+    } else if (x->kind == FETCH_TLS) {
+        r.is_ok = 1;
+        r.status = 0;
+        (void)snprintf(text, sizeof(text), "success");
     } else if (x->kind == FETCH_GRPC) {
         judge_grpc(x, &r, text);
     } else if (x->kind == FETCH_H2PING) {

@@ -10,8 +10,9 @@
 
 enum fetch_kind {
     FETCH_HTTP,
-    FETCH_GRPC,  /* grpc.health.v1.Health/Check; target host:port or host:port/service */
-    FETCH_H2PING /* whether HTTP/2 is spoken there; target host:port */
+    FETCH_GRPC,   /* grpc.health.v1.Health/Check; target host:port or host:port/service */
+    FETCH_H2PING, /* whether HTTP/2 is spoken there; target host:port */
+    FETCH_TLS     /* whether a TLS handshake ends well, and no more; target host:port */
 };
 
 struct fetch_request {

@@ -443,3 +443,30 @@ def test_a_registration_waits_for_a_cluster_that_has_just_begun():
             assert "early" in one.nodes[0].get("/v1/agent/services").json
         finally:
             one.close()
+
+
+def test_a_hash_waits_for_another_definition(shared):
+    """GET /v1/agent/service/:id?hash=: every node has the same digest, and it moves with the definition alone."""
+    a, b, c = shared.nodes
+    body = {"ID": "hash-1", "Name": "hash", "Port": 80, "Check": {"CheckID": "hash-c", "TTL": "60s"}}
+    assert a.put("/v1/agent/service/register", body).status == 200
+    first = b.get("/v1/agent/service/hash-1?consistent")
+    digest = first.headers["X-Consul-ContentHash"]
+    assert first.json["ContentHash"] == digest == c.get("/v1/agent/service/hash-1?consistent").headers["X-Consul-ContentHash"] and "X-Consul-Index" not in first.headers
+    at = time.monotonic()
+    r = b.get(f"/v1/agent/service/hash-1?hash={digest}&wait=200ms")
+    assert r.json == first.json and time.monotonic() - at >= 0.2
+    for other in ("0000000000000000", "x", "", digest.upper() + "0"):
+        at = time.monotonic()
+        assert b.get(f"/v1/agent/service/hash-1?hash={other}&wait=60s").status == 200 and time.monotonic() - at < 20
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(c.get, f"/v1/agent/service/hash-1?hash={digest}&wait=60s", timeout=90)
+        assert a.put("/v1/agent/check/pass/hash-c").status == 200  # health is no definition
+        assert b.get(f"/v1/agent/service/hash-1?consistent&hash={digest}&wait=1ms").headers["X-Consul-ContentHash"] == digest and not waiting.done()
+        assert a.put("/v1/agent/service/register", {**body, "Port": 81}).status == 200
+        r = waiting.result()
+        assert r.json["Port"] == 81 and r.headers["X-Consul-ContentHash"] == r.json["ContentHash"] != digest
+        waiting = pool.submit(c.get, f"/v1/agent/service/hash-1?hash={r.json['ContentHash']}&wait=60s", timeout=90)
+        assert b.put("/v1/agent/service/deregister/hash-1").status == 200
+        r = waiting.result()
+        assert r.status == 404 and r.body == b"unknown service ID: hash-1" and "X-Consul-ContentHash" not in r.headers

@@ -152,6 +152,18 @@ def test_https_checks(cluster, secure):
     assert hosts == {f"127.0.0.1:{secure.server_port}"}
 
 
+def test_tcp_checks_with_tls(cluster, secure, web):
+    """The handshake counts, and no byte of any protocol is sent behind it."""
+    target, before = f"127.0.0.1:{secure.server_port}", len(secure.seen)
+    expect(cluster, "t-name", "passing", f"TCP connect {target}: Success", TCP=target, TCPUseTLS=True, TLSServerName="inside.example")
+    expect(cluster, "t-wrong", "critical", f"TCP with TLS {target}: ", TCP=target, TCPUseTLS=True)  # the certificate is of another name
+    expect(cluster, "t-skip", "passing", f"TCP connect {target}: Success", TCP=target, TCPUseTLS=True, TLSSkipVerify=True)
+    expect(cluster, "t-none", "passing", "Success", TCP=target)
+    expect(cluster, "t-plain", "critical", "", TCP=f"127.0.0.1:{web.server_port}", TCPUseTLS=True, TLSSkipVerify=True)
+    expect(cluster, "t-gone", "critical", "onnect", TCP="127.0.0.1:1", TCPUseTLS=True)
+    assert len(secure.seen) == before and check(cluster.nodes[0], "t-name")["Type"] == "tcp"
+
+
 def test_udp_checks(cluster):
     """Well unless the host says that nobody is there."""
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -205,7 +217,7 @@ def test_aliases_follow(cluster):
     ({"HTTP": "ftp://x/", "Interval": "1s"}, "http:// or https://"), ({"HTTP": "https://", "Interval": "1s"}, "host"), ({"HTTP": "http://a b/", "Interval": "1s"}, "visible ASCII"),
     ({"HTTP": "https://h:99999/", "Interval": "1s"}, "65535"), ({"UDP": "nowhere", "Interval": "1s"}, "host:port"), ({"GRPC": "nowhere", "Interval": "1s"}, "host:port"),
     ({"GRPC": "h:1/" + "s" * 600, "Interval": "1s"}, "host:port"), ({"H2PING": "h:1/x", "Interval": "1s"}, "host:port"), ({"HTTP": "http://h/" + "p" * 5000, "Interval": "1s"}, "at most"),
-    ({"TCP": "h:1", "TCPUseTLS": True, "Interval": "1s"}, "TLS"), ({"HTTP": "https://h/", "TLSServerName": "a\nb", "Interval": "1s"}, "TLSServerName"), ({"GRPC": "h:1"}, "Interval must be > 0"),
+    ({"TCP": "h:1/x", "TCPUseTLS": True, "Interval": "1s"}, "host:port"), ({"TCP": "h:1", "TCPUseTLS": True}, "Interval must be > 0"), ({"HTTP": "https://h/", "TLSServerName": "a\nb", "Interval": "1s"}, "TLSServerName"), ({"GRPC": "h:1"}, "Interval must be > 0"),
     ({"AliasService": "x", "Interval": "1s"}, "Interval cannot be set for Alias checks"), ({"Args": ["true"], "Interval": "1s"}, "Scripts are disabled"),
     ({"HTTP": "http://h/", "Header": {"Host\r\nX": ["a"]}, "Interval": "1s"}, "cannot be sent"),
 ])
