@@ -13,7 +13,8 @@
 
 enum { OPS_OWN = 3, ID_EXTRA = 32 }; /* operations besides those of checks */
 
-#define NODE_MAINTENANCE SLICE_LIT("_node_maintenance")
+#define NODE_MAINTENANCE    SLICE_LIT("_node_maintenance")
+#define SERVICE_MAINTENANCE "_service_maintenance:"
 
 /* --- bodies --- */
 
@@ -215,6 +216,7 @@ void consul_agent_register(struct consul_call *k)
     struct define_fault f;
     struct buf extra;
     memset(d, 0, sizeof(*d));
+    d->is_strict = 1;
     *g = (struct registration){0};
     if (consul_body(k->r, &define_service_table, d) != 0) {
         return;
@@ -270,6 +272,11 @@ void consul_agent_check_register(struct consul_call *k)
     }
     if (d->name.len == 0) {
         consul_text(k->r, 400, "Missing check name");
+        return;
+    }
+    enum check_status status;
+    if (d->status.len != 0 && define_status(d->status, &status) != 0) {
+        consul_text(k->r, 400, "Bad check status");
         return;
     }
     struct slice id = d->id.len != 0 ? d->id : d->check_id.len != 0 ? d->check_id : d->name;
@@ -503,7 +510,7 @@ void consul_agent_service_maintenance(struct consul_call *k)
         return;
     }
     if (refuse_id(k->r, k->rest, "Service ID") == 0 && consul_may_id(k, "service", k->rest)) {
-        maintain(k, k->rest, join(k->r, "_service_maintenance:", k->rest, ""),
+        maintain(k, k->rest, join(k->r, SERVICE_MAINTENANCE, k->rest, ""),
                  "Maintenance mode is enabled for this service, but no reason was provided. This "
                  "is a default message.");
     }
@@ -746,13 +753,20 @@ void consul_agent_service(struct consul_call *k)
 
 /* --- agent/health/service --- */
 
-/* It, or its node. */
+/* It, or its node: by a check, which says so by its name. */
 static int is_in_maintenance(struct view *v, const struct instance_row *row)
 {
     struct check_row check;
     struct slice service;
-    return !row->is_enabled || (row->node.len != 0 &&
-                                view_check(v, row->node, NODE_MAINTENANCE, &service, &check) == 0);
+    struct buf id;
+    buf_init(&id);
+    buf_printf(&id, SERVICE_MAINTENANCE "%.*s", SLICE_FMT(row->service_id));
+    int is_away =
+        !row->is_enabled ||
+        (row->node.len != 0 && (view_check(v, row->node, NODE_MAINTENANCE, &service, &check) == 0 ||
+                                view_check(v, row->node, buf_slice(&id), &service, &check) == 0));
+    buf_fini(&id);
+    return is_away;
 }
 
 static void health_entry(struct agent_read *a, const struct instance_name *n,
@@ -790,6 +804,37 @@ static int on_named(void *arg, struct slice node, struct slice id, const struct 
     return 0;
 }
 
+static int wants_text(struct http_req *r)
+{
+    struct slice s;
+    return (http_query(r, "format", &s) && slice_eq(s, SLICE_LIT("text"))) ||
+           (http_header(r, "accept", &s) && slice_has_prefix(s, SLICE_LIT("text/plain")));
+}
+
+/* The whole in one word, for load balancers; a sentence when there is none of that name. */
+static void tell_reason(struct agent_read *a, struct buf *out)
+{
+    char reason[256];
+    const char *word = a->is_away ? "maintenance" : define_status_name(a->worst);
+    if (a->n != 0) {
+        (void)snprintf(reason, sizeof(reason), "%s", word);
+    } else {
+        struct slice shown = slice_of(a->name.p, a->name.len < 200 ? a->name.len : 200);
+        (void)snprintf(reason, sizeof(reason),
+                       a->by_name ? "ServiceName %.*s Not Found" : "ServiceId %.*s not found",
+                       SLICE_FMT(shown));
+    }
+    for (char *p = reason; *p != '\0'; p++) {
+        *p = (unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p; /* it goes into a header */
+    }
+    http_add_header(a->g->r, "X-Consul-Reason", reason);
+    if (wants_text(a->g->r)) {
+        buf_clear(out);
+        buf_append_str(out, reason);
+        a->g->content_type = "text/plain; charset=utf-8";
+    }
+}
+
 static int render_service_health(struct consul_read *g, struct view *v, struct buf *out)
 {
     static const int statuses[] = {200, 429, 503};
@@ -811,15 +856,8 @@ static int render_service_health(struct consul_read *g, struct view *v, struct b
     } else {
         buf_append_str(out, "{\"AggregatedStatus\":\"critical\",\"Service\":null,\"Checks\":null}");
     }
-    const char *reason = a->is_away ? "maintenance" : define_status_name(a->worst);
-    g->status = a->n == 0 ? 404 : statuses[a->worst];
-    http_add_header(g->r, "X-Consul-Reason", a->n == 0 ? "critical" : reason);
-    struct slice format;
-    if (http_query(g->r, "format", &format) && slice_eq(format, SLICE_LIT("text"))) {
-        buf_clear(out);
-        buf_append_str(out, a->n == 0 ? "critical" : reason);
-        g->content_type = "text/plain; charset=utf-8";
-    }
+    g->status = a->n == 0 ? 404 : a->is_away ? 503 : statuses[a->worst];
+    tell_reason(a, out);
     return rc;
 }
 

@@ -63,21 +63,36 @@ static void gauge(struct jw *w, const char *name, uint64_t value)
     jw_end(w);
 }
 
+/* As Go prints a time, which is how it is read: Telegraf refuses any other form. */
+static void put_time(char out[40])
+{
+    text_format_time(clock_wall_ms(), out); /* 2026-01-02T03:04:05.678Z */
+    out[10] = ' ';
+    (void)snprintf(out + 19, 40 - 19, " +0000 UTC");
+}
+
 static void metrics_done(struct core_request *q)
 {
     struct consul_status *s = CONTAINER_OF(q, struct consul_status, a.q);
     char now[40];
+    struct consul_tally t;
     struct jw w;
     if (q->code != 0) {
         consul_fail(s->r, q->code, q->err.text);
         return;
     }
-    text_format_time(clock_wall_ms(), now);
+    consul_tally(&s->status, &t);
+    put_time(now);
     jw_init(&w, http_scratch(s->r));
     jw_obj(&w);
     put_text(&w, "Timestamp", now);
     jw_key(&w, "Gauges");
     jw_arr(&w);
+    gauge(&w, "consul.autopilot.failure_tolerance", (uint64_t)t.tolerance);
+    gauge(&w, "consul.autopilot.healthy", (uint64_t)t.is_all);
+    gauge(&w, "consul.members.servers", s->status.n_members);
+    gauge(&w, "consul.server.isLeader",
+          s->status.leader != 0 && s->status.leader == core_node_id(s->c->core));
     gauge(&w, "consul.runtime.alloc_bytes", resident_bytes());
     gauge(&w, "consul.runtime.sys_bytes", resident_bytes());
     gauge(&w, "consul.raft.applied_index", s->status.applied);

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/json_read.h"
+#include "base/json_write.h"
 #include "base/wire.h"
 #include "server/consul/text.h"
 
@@ -247,9 +248,54 @@ static int take_pointer(struct body *b, json_t *v, const struct body_field *f, v
     return take_object(b, v, f->table, *out);
 }
 
+struct place {
+    struct slice address;
+    int64_t port;
+};
+static const struct body_field place_fields[] = {
+    {"Address", BODY_STR, offsetof(struct place, address), NULL},
+    {"Port", BODY_INT, offsetof(struct place, port), NULL},
+};
+static const struct body_table place_table = {"structs.ServiceAddress", sizeof(struct place),
+                                              place_fields, N_ELEMENTS(place_fields)};
+
+static int take_places(struct body *b, json_t *v, const struct body_field *f, struct slice *out)
+{
+    struct buf x;
+    struct jw w;
+    const char *name;
+    json_t *value;
+    int rc = json_is_object(v) ? 0 : bad_type(b, v, f, "map[string]structs.ServiceAddress");
+    if (rc != 0 || json_object_size(v) == 0) {
+        return rc;
+    }
+    buf_init(&x);
+    jw_init(&w, &x);
+    jw_obj(&w);
+    json_object_foreach (v, name, value) {
+        struct place p = {0};
+        rc = rc != 0 ? rc : take_object(b, value, &place_table, &p);
+        jw_key(&w, name);
+        jw_obj(&w);
+        jw_key(&w, "Address");
+        jw_slice(&w, p.address);
+        jw_key(&w, "Port");
+        jw_i64(&w, p.port);
+        jw_end(&w);
+    }
+    jw_end(&w);
+    if (rc == 0) {
+        *out = keep_buf(b, &x);
+    }
+    buf_fini(&x);
+    return rc;
+}
+
 static int take(struct body *b, json_t *v, const struct body_field *f, void *at)
 {
     switch (f->kind) {
+    case BODY_PLACES:
+        return take_places(b, v, f, at);
     case BODY_STR:
         return take_str(b, v, f, at);
     case BODY_BOOL:

@@ -19,6 +19,7 @@ enum body_kind {
     BODY_STRS,     /* struct slice: a list as rows hold it (tags_begin) */
     BODY_PAIRS,    /* struct slice: string -> string, as rows hold it (metadata_begin) */
     BODY_HEADERS,  /* the same of string -> [string]; a name may come several times */
+    BODY_PLACES,   /* struct slice: string -> {Address, Port}, as JSON in Consul's spelling */
     BODY_JSON,     /* struct slice: whatever it is, compact */
     BODY_OBJECT,   /* a struct in place */
     BODY_POINTER,  /* void *: a struct of its own; NULL when it was not given */

@@ -53,15 +53,6 @@ static void render_end(struct catalog_read *c, struct buf *out)
     list_fini(&c->list);
 }
 
-static void watch_space(struct consul_read *g, enum key_space space)
-{
-    struct buf b;
-    buf_init(&b);
-    buf_append_byte(&b, (uint8_t)space);
-    list_watch(g, &b, 1);
-    buf_fini(&b);
-}
-
 /* --- nodes --- */
 
 static int on_node(void *arg, struct slice name, const struct node_row *row)
@@ -94,7 +85,7 @@ void consul_catalog_nodes(struct consul_call *k)
 {
     struct catalog_read *c = begin(k, FILTER_NODE);
     if (c != NULL) {
-        watch_space(c->g, SPACE_NODE);
+        list_watch_space(c->g, SPACE_NODE);
         consul_read_start(c->g, render_nodes);
     }
 }
@@ -297,7 +288,11 @@ static int render_node_of(struct consul_read *g, struct view *v, struct buf *out
     jw_init(&w, out);
     int rc = consul_sees(g, ACCESS_NODE, c->name) ? view_node(v, c->name, &row) : MU_E_NOT_FOUND;
     if (rc != 0) {
-        jw_null(&w);
+        if (is_list) {
+            buf_append_str(out, "{\"Node\":null,\"Services\":null}");
+        } else {
+            jw_null(&w);
+        }
         list_raise(g, rc == MU_E_NOT_FOUND ? view_revision(v) : 0);
         return rc == MU_E_NOT_FOUND ? 0 : rc;
     }
@@ -383,18 +378,7 @@ static int on_health(void *arg, const struct instance_name *n, const struct inst
     }
     list_begin(&c->list, &w, show_node_name(row), show_service_id(n, row));
     jw_obj(&w);
-    jw_key(&w, "Node");
-    jw_obj(&w);
-    show_node_of(&w, &c->s, c->v, row);
-    jw_end(&w);
-    jw_key(&w, "Service");
-    jw_obj(&w);
-    show_service(&w, &c->s, n, row, 0);
-    jw_end(&w);
-    jw_key(&w, "Checks");
-    jw_arr(&w);
-    (void)show_checks_of(&w, &c->s, c->v, n, row);
-    jw_end(&w);
+    show_health(&w, &c->s, c->v, n, row);
     jw_end(&w);
     list_end(&c->list);
     return 0;
@@ -543,7 +527,7 @@ void consul_health_state(struct consul_call *k)
     }
     struct catalog_read *c = begin(k, FILTER_CHECK);
     if (c != NULL) {
-        watch_space(c->g, SPACE_CHECK);
+        list_watch_space(c->g, SPACE_CHECK);
         consul_read_start(c->g, render_state);
     }
 }

@@ -101,12 +101,16 @@ static const struct endpoint {
     {NAME("health/service/"), HTTP_M_GET, consul_health_service},
     {NAME("health/state/"), HTTP_M_GET, consul_health_state},
     {NAME("internal/acl/authorize"), HTTP_M_POST, consul_acl_authorize},
+    {NAME("internal/ui/node/"), HTTP_M_GET, consul_ui_node},
+    {NAME("internal/ui/nodes"), HTTP_M_GET, consul_ui_nodes},
+    {NAME("internal/ui/services"), HTTP_M_GET, consul_ui_services},
     {NAME("kv/"), HTTP_M_GET, consul_kv_get},
     {NAME("kv/"), HTTP_M_PUT, consul_kv_put},
     {NAME("kv/"), HTTP_M_DELETE, consul_kv_delete},
     {NAME("operator/autopilot/configuration"), HTTP_M_GET, consul_operator_autopilot},
     {NAME("operator/autopilot/configuration"), HTTP_M_PUT, consul_operator_autopilot_put},
     {NAME("operator/autopilot/health"), HTTP_M_GET, consul_operator_health},
+    {NAME("operator/autopilot/state"), HTTP_M_GET, consul_operator_state},
     {NAME("operator/keyring"), HTTP_M_GET, consul_operator_keyring},
     {NAME("operator/raft/configuration"), HTTP_M_GET, consul_operator_raft},
     {NAME("operator/raft/peer"), HTTP_M_DELETE, consul_operator_peer_delete},
@@ -279,6 +283,45 @@ static void answer_nothing(struct http_req *r, struct slice path)
     buf_fini(&to);
 }
 
+/* Who asks for what stands elsewhere is not told what stands here. Paths that are about the server
+ * itself do not look at it, as Consul's. */
+static int is_elsewhere(struct http_req *r, struct slice path)
+{
+    static const struct {
+        const char *query, *header, *what;
+    } places[] = {{"ns", "x-consul-namespace", "Namespaces are a Consul Enterprise feature"},
+                  {"partition", "x-consul-partition", "Partitions are a Consul Enterprise feature"},
+                  {"sg", NULL, "Sameness groups are a Consul Enterprise feature"},
+                  {"peer", NULL, "there are no other clusters here"}};
+    static const char *const own[] = {"agent/self", "agent/members", "status/", "operator/",
+                                      "event/"};
+    struct slice s;
+    for (size_t i = 0; i < N_ELEMENTS(own); i++) {
+        if (slice_has_prefix(path, slice_str(own[i]))) {
+            return 0;
+        }
+    }
+    for (size_t i = 0; i < N_ELEMENTS(places); i++) {
+        if (http_query(r, places[i].query, &s) && s.len != 0) {
+            consul_text(r, 400, "Invalid query parameter: \"%s\" - %s", places[i].query,
+                        places[i].what);
+            return 1;
+        }
+        if (places[i].header != NULL && http_header(r, places[i].header, &s) && s.len != 0) {
+            consul_text(r, 400, "Invalid header: \"%s\" - %s",
+                        i == 0 ? "X-Consul-Namespace" : "X-Consul-Partition", places[i].what);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void put_policy(struct http_req *r, const struct consul *c)
+{
+    int is_deny = access_is_enabled(c->access) && access_is_default_deny(c->access);
+    http_add_header(r, "X-Consul-Default-Acl-Policy", is_deny ? "deny" : "allow");
+}
+
 static void handle(struct http_req *r, void *arg)
 {
     struct consul *c = arg;
@@ -286,6 +329,7 @@ static void handle(struct http_req *r, void *arg)
     if (redirects(r, path)) {
         return;
     }
+    put_policy(r, c);
     path = slice_of(path.p + strlen(PREFIX), path.len - strlen(PREFIX));
     const struct endpoint *e = find_endpoint(path);
     if (e == NULL) {
@@ -300,7 +344,7 @@ static void handle(struct http_req *r, void *arg)
     }
     for (size_t i = 0; i < N_ELEMENTS(endpoints); i++) {
         if (endpoints[i].method == http_method(r) && is_name(&endpoints[i], e)) {
-            if (consul_identify(&k) == 0) {
+            if (!is_elsewhere(r, path) && consul_identify(&k) == 0) {
                 endpoints[i].fn(&k);
             }
             return;
@@ -312,13 +356,14 @@ static void handle(struct http_req *r, void *arg)
 static void refuse(struct http_req *r, void *arg, int code, const char *text)
 {
     struct slice length = SLICE_LIT("?");
-    (void)arg;
     if (code == MU_E_TOO_LARGE) {
         (void)http_header(r, "content-length", &length);
-        consul_text(
-            r, 413, "Request body(%.*s bytes) too large, max size: %d bytes. See %s.",
-            SLICE_FMT(length), CONSUL_BODY_MAX,
-            "https://developer.hashicorp.com/docs/agent/config/config-files#kv_max_value_size");
+        put_policy(r, arg);
+        int is_txn = slice_eq(http_path(r), SLICE_LIT(PREFIX "txn"));
+        consul_text(r, 413, "Request body(%.*s bytes) too large, max size: %d bytes. See %s%s.",
+                    SLICE_FMT(length), CONSUL_BODY_MAX,
+                    "https://developer.hashicorp.com/docs/agent/config/config-files#",
+                    is_txn ? "txn_max_req_len" : "kv_max_value_size");
     } else {
         consul_text(r, err_http_status(code), "%s", text);
     }

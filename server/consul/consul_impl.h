@@ -207,5 +207,12 @@ struct consul_status {
 /* done gets &consul_status.a.q. */
 void consul_ask_status(struct consul_call *k, void (*done)(struct core_request *q));
 
+int consul_is_well(const struct replica_member_status *m);
+struct consul_tally {
+    int is_all;    /* members are well */
+    int tolerance; /* so many voters may still go */
+};
+void consul_tally(const struct replica_status *s, struct consul_tally *out);
+
 /* The members of a KV entry, in order, into an open object. */
 void consul_kv_entry(struct jw *w, struct slice key, const struct user_row *row);

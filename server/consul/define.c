@@ -96,10 +96,10 @@ static const struct body_field service_fields[] = {
     {"Tags", BODY_STRS, AT(define_service, tags), NULL},
     {"Address", BODY_STR, AT(define_service, address), NULL},
     {"Port", BODY_INT, AT(define_service, port), NULL},
-    {"TaggedAddresses", BODY_JSON, AT(define_service, tagged), NULL},
+    {"TaggedAddresses", BODY_PLACES, AT(define_service, tagged), NULL},
     {"Meta", BODY_PAIRS, AT(define_service, meta), NULL},
     {"Kind", BODY_STR, AT(define_service, kind), NULL},
-    {"Weights", BODY_OBJECT, AT(define_service, weights), &weights_table},
+    {"Weights", BODY_POINTER, AT(define_service, weights), &weights_table},
     {"EnableTagOverride", BODY_BOOL, AT(define_service, overrides_tags), NULL},
     {"Check", BODY_OBJECT, AT(define_service, check), &define_check_table},
     {"Checks", BODY_OBJECTS, AT(define_service, checks), &define_check_table},
@@ -408,6 +408,20 @@ static int check_meta(struct slice meta, struct define_fault *f)
     return 0;
 }
 
+/* The catalog takes 0 for what was not given: Go's client tells all members. */
+static int check_weights(const struct define_weights *w, int is_strict, struct define_fault *f)
+{
+    const char *why = NULL;
+    if (w != NULL && (w->passing < 0 || (is_strict && w->passing == 0))) {
+        why = "Passing must be greater than 0";
+    } else if (w != NULL && w->warning < 0) {
+        why = "Warning must be greater or equal than 0";
+    } else if (w != NULL && (w->passing > 65535 || w->warning > 65535)) {
+        why = "DNS Weight must be between 0 and 65535";
+    }
+    return why != NULL ? fault(f, 400, "Invalid Weights: %s", why) : 0;
+}
+
 static void put_json(struct jw *w, const char *name, struct slice json)
 {
     if (json.len != 0) {
@@ -430,13 +444,14 @@ static void put_extra(const struct define_service *d, struct buf *out)
         jw_key(&w, "Kind");
         jw_slice(&w, d->kind);
     }
-    if (d->weights.passing > 1 || d->weights.warning > 1) {
+    if (d->weights != NULL && d->weights->passing > 0 &&
+        (d->weights->passing != 1 || d->weights->warning != 1)) {
         jw_key(&w, "Weights");
         jw_obj(&w);
         jw_key(&w, "Passing");
-        jw_i64(&w, d->weights.passing);
+        jw_i64(&w, d->weights->passing);
         jw_key(&w, "Warning");
-        jw_i64(&w, d->weights.warning);
+        jw_i64(&w, d->weights->warning);
         jw_end(&w);
     }
     if (d->overrides_tags) {
@@ -473,9 +488,8 @@ int define_service_row(const struct define_service *d, struct buf *extra, struct
         return fault(f, 400, "Invalid service port: %lld is not between 0 and 65535",
                      (long long)d->port);
     }
-    if (d->weights.passing < 0 || d->weights.warning < 0 || d->weights.passing > 65535 ||
-        d->weights.warning > 65535) {
-        return fault(f, 400, "Invalid Weights: Passing must be greater than 0");
+    if (check_weights(d->weights, d->is_strict, f) != 0) {
+        return MU_E_BAD_REQUEST;
     }
     if (check_meta(d->meta, f) != 0) {
         return MU_E_BAD_REQUEST;
@@ -485,7 +499,7 @@ int define_service_row(const struct define_service *d, struct buf *extra, struct
         .service_id = id,
         .address = d->address,
         .port = (uint16_t)d->port,
-        .weight = d->weights.passing > 0 ? (double)d->weights.passing : 1,
+        .weight = d->weights != NULL && d->weights->passing > 0 ? (double)d->weights->passing : 1,
         .is_enabled = 1,
         .remove_after_ms = REMOVE_NEVER,
         .tags = d->tags,

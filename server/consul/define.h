@@ -27,7 +27,8 @@ struct define_weights {
 struct define_service {
     struct slice id, name, service, address, tags, meta, kind, tagged, proxy, connect, locality;
     int64_t port;
-    struct define_weights weights;
+    struct define_weights *weights; /* NULL: not given */
+    int is_strict;                  /* of the agent: what is given must be right */
     int overrides_tags;
     struct define_check check;
     int has_check;

@@ -4,6 +4,9 @@
 
 struct consul_call;
 
+void consul_ui_services(struct consul_call *k);
+void consul_ui_nodes(struct consul_call *k);
+void consul_ui_node(struct consul_call *k);
 void consul_kv_get(struct consul_call *k);
 void consul_kv_put(struct consul_call *k);
 void consul_kv_delete(struct consul_call *k);
@@ -78,6 +81,7 @@ void consul_operator_raft(struct consul_call *k);
 void consul_operator_autopilot(struct consul_call *k);
 void consul_operator_autopilot_put(struct consul_call *k);
 void consul_operator_health(struct consul_call *k);
+void consul_operator_state(struct consul_call *k);
 void consul_operator_peer_delete(struct consul_call *k);
 void consul_operator_transfer(struct consul_call *k);
 void consul_operator_keyring(struct consul_call *k);

@@ -268,6 +268,10 @@ static int take_session(struct consul_call *k, struct op *o)
         }
         o->type = types[i];
         o->u.key.session = s;
+        if (s.len != SESSION_ID_SIZE && s.len != 0 && types[i] == OP_KEY_UNLOCK) {
+            consul_bool(k->r, 0); /* nobody holds it with that */
+            return -1;
+        }
         if (s.len != SESSION_ID_SIZE) {
             consul_text(k->r, 500, "%s",
                         s.len == 0

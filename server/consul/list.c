@@ -215,6 +215,15 @@ void list_watch(struct consul_read *g, const struct buf *key, int is_prefix)
         (struct key_range){.key = slice_of(p, key->len), .is_prefix = is_prefix};
 }
 
+void list_watch_space(struct consul_read *g, enum key_space space)
+{
+    struct buf b;
+    buf_init(&b);
+    buf_append_byte(&b, (uint8_t)space);
+    list_watch(g, &b, 1);
+    buf_fini(&b);
+}
+
 void list_raise(struct consul_read *g, mu_rev rev)
 {
     g->index = rev > g->index ? rev : g->index;

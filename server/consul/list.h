@@ -52,6 +52,7 @@ int list_takes(struct consul_read *g, struct slice json);
 
 /* What an answer is made of, for the hub. At most 4. */
 void list_watch(struct consul_read *g, const struct buf *key, int is_prefix);
+void list_watch_space(struct consul_read *g, enum key_space space); /* all of it */
 /* Raises the index of the answer. */
 void list_raise(struct consul_read *g, mu_rev rev);
 struct service_name list_service(struct slice name); /* where this face's services are */

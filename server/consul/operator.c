@@ -110,9 +110,12 @@ void consul_operator_autopilot_put(struct consul_call *k)
 
 /* --- how healthy the servers are --- */
 
-static int is_well(const struct replica_member_status *m)
+/* As Go writes a duration. */
+static struct slice contact_of(const struct replica_member_status *m, char text[32])
 {
-    return m->is_self || m->is_reachable;
+    long long ms = m->is_self || m->last_heard_ms < 0 ? 0 : (long long)m->last_heard_ms;
+    (void)snprintf(text, 32, "%lld%s", ms, ms == 0 ? "s" : "ms");
+    return slice_str(text);
 }
 
 static void server_health(struct jw *w, const struct replica_status *s,
@@ -124,15 +127,13 @@ static void server_health(struct jw *w, const struct replica_status *s,
     put_text(w, "ID", slice_str(text));
     put_text(w, "Name", slice_str(m->m.name));
     put_text(w, "Address", slice_str(m->m.address));
-    put_text(w, "SerfStatus", is_well(m) ? SLICE_LIT("alive") : SLICE_LIT("failed"));
+    put_text(w, "SerfStatus", consul_is_well(m) ? SLICE_LIT("alive") : SLICE_LIT("failed"));
     put_text(w, "Version", SLICE_LIT(CONSUL_API_VERSION));
     put_bool(w, "Leader", m->m.id == s->leader);
-    (void)snprintf(text, sizeof(text), "%lldms",
-                   (long long)(m->is_self || m->last_heard_ms < 0 ? 0 : m->last_heard_ms));
-    put_text(w, "LastContact", slice_str(text));
+    put_text(w, "LastContact", contact_of(m, text));
     put_int(w, "LastTerm", (int64_t)s->term);
     put_int(w, "LastIndex", (int64_t)(m->is_self ? s->last : m->match));
-    put_bool(w, "Healthy", is_well(m));
+    put_bool(w, "Healthy", consul_is_well(m));
     put_bool(w, "Voter", m->m.is_voter);
     put_text(w, "StableSince", SLICE_LIT("1970-01-01T00:00:00Z"));
     jw_end(w);
@@ -141,23 +142,17 @@ static void server_health(struct jw *w, const struct replica_status *s,
 static void health_done(struct core_request *q)
 {
     struct consul_status *s = CONTAINER_OF(q, struct consul_status, a.q);
-    int n_voters = 0, n_well = 0, is_all = 1;
+    struct consul_tally t;
     struct jw w;
     if (q->code != 0) {
         consul_fail(s->r, q->code, q->err.text);
         return;
     }
-    for (size_t i = 0; i < s->status.n_members; i++) {
-        const struct replica_member_status *m = &s->status.members[i];
-        n_voters += m->m.is_voter;
-        n_well += m->m.is_voter && is_well(m);
-        is_all &= is_well(m);
-    }
-    int quorum = n_voters / 2 + 1;
+    consul_tally(&s->status, &t);
     jw_init(&w, http_scratch(s->r));
     jw_obj(&w);
-    put_bool(&w, "Healthy", is_all);
-    put_int(&w, "FailureTolerance", n_well > quorum ? n_well - quorum : 0);
+    put_bool(&w, "Healthy", t.is_all);
+    put_int(&w, "FailureTolerance", t.tolerance);
     jw_key(&w, "Servers");
     jw_arr(&w);
     for (size_t i = 0; i < s->status.n_members; i++) {
@@ -165,7 +160,90 @@ static void health_done(struct core_request *q)
     }
     jw_end(&w);
     jw_end(&w);
-    consul_json(s->r, is_all ? 200 : 429, buf_slice(w.out));
+    consul_json(s->r, t.is_all ? 200 : 429, buf_slice(w.out));
+}
+
+static void put_id(struct jw *w, uint64_t id)
+{
+    char text[32];
+    (void)snprintf(text, sizeof(text), "%016llx", (unsigned long long)id);
+    jw_str(w, text);
+}
+
+/* The same, in the shape of Consul's autopilot since 1.9. */
+static void server_state(struct jw *w, const struct replica_status *s,
+                         const struct replica_member_status *m)
+{
+    char text[32];
+    int is_leader = m->m.id == s->leader;
+    (void)snprintf(text, sizeof(text), "%016llx", (unsigned long long)m->m.id);
+    jw_key(w, text);
+    jw_obj(w);
+    put_text(w, "ID", slice_str(text));
+    put_text(w, "Name", slice_str(m->m.name));
+    put_text(w, "Address", slice_str(m->m.address));
+    put_text(w, "NodeStatus", consul_is_well(m) ? SLICE_LIT("alive") : SLICE_LIT("failed"));
+    put_text(w, "Version", SLICE_LIT(CONSUL_API_VERSION));
+    put_text(w, "LastContact", contact_of(m, text));
+    put_int(w, "LastTerm", (int64_t)s->term);
+    put_int(w, "LastIndex", (int64_t)(m->is_self ? s->last : m->match));
+    put_bool(w, "Healthy", consul_is_well(m));
+    put_text(w, "StableSince", SLICE_LIT("1970-01-01T00:00:00Z"));
+    put_text(w, "Status",
+             is_leader       ? SLICE_LIT("leader")
+             : m->m.is_voter ? SLICE_LIT("voter")
+                             : SLICE_LIT("non-voter"));
+    jw_key(w, "Meta");
+    jw_obj(w);
+    jw_end(w);
+    put_text(w, "NodeType", SLICE_LIT("voter"));
+    jw_end(w);
+}
+
+static void state_done(struct core_request *q)
+{
+    struct consul_status *s = CONTAINER_OF(q, struct consul_status, a.q);
+    struct consul_tally t;
+    struct jw w;
+    if (q->code != 0) {
+        consul_fail(s->r, q->code, q->err.text);
+        return;
+    }
+    consul_tally(&s->status, &t);
+    jw_init(&w, http_scratch(s->r));
+    jw_obj(&w);
+    put_bool(&w, "Healthy", t.is_all);
+    put_int(&w, "FailureTolerance", t.tolerance);
+    put_int(&w, "OptimisticFailureTolerance", t.tolerance);
+    jw_key(&w, "Servers");
+    jw_obj(&w);
+    for (size_t i = 0; i < s->status.n_members; i++) {
+        server_state(&w, &s->status, &s->status.members[i]);
+    }
+    jw_end(&w);
+    jw_key(&w, "Leader");
+    if (s->status.leader != 0) {
+        put_id(&w, s->status.leader);
+    } else {
+        jw_str(&w, "");
+    }
+    jw_key(&w, "Voters");
+    jw_arr(&w);
+    for (size_t i = 0; i < s->status.n_members; i++) {
+        if (s->status.members[i].m.is_voter) {
+            put_id(&w, s->status.members[i].m.id);
+        }
+    }
+    jw_end(&w);
+    jw_end(&w);
+    consul_json(s->r, 200, buf_slice(w.out));
+}
+
+void consul_operator_state(struct consul_call *k)
+{
+    if (consul_may(k, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_READ)) {
+        consul_ask_status(k, state_done);
+    }
 }
 
 void consul_operator_health(struct consul_call *k)

@@ -75,9 +75,14 @@ static int wait_of(struct consul_call *k, struct consul_params *out)
         consul_text(k->r, 400, "Invalid index");
         return -1;
     }
-    if (http_query(k->r, "wait", &s) && consul_text_duration(s, &ns) != 0) {
-        consul_text(k->r, 400, "Invalid wait time");
-        return -1;
+    if (http_query(k->r, "wait", &s)) {
+        int is_negative = s.len > 1 && s.p[0] == '-'; /* a duration of Go, and no wait */
+        s = is_negative ? slice_of(s.p + 1, s.len - 1) : s;
+        if (consul_text_duration(s, &ns) != 0) {
+            consul_text(k->r, 400, "Invalid wait time");
+            return -1;
+        }
+        ns = is_negative ? 0 : ns;
     }
     if (ns > 0) {
         uint64_t ms = ns / 1000000;

@@ -51,9 +51,6 @@ void consul_read_headers(struct consul_read *g, uint64_t index)
     if (g->is_plain) {
         return;
     }
-    http_add_header(
-        g->r, "X-Consul-Default-Acl-Policy",
-        access_is_enabled(g->c->access) && access_is_default_deny(g->c->access) ? "deny" : "allow");
     core_glance(g->c->core, &look);
     int64_t age = g->p.level != READ_STALE || look.is_leader ? 0 : look.leader_age_ms;
     if (g->p.is_cached) {
@@ -63,6 +60,7 @@ void consul_read_headers(struct consul_read *g, uint64_t index)
     http_add_header_u64(g->r, "X-Consul-Index", index != 0 ? index : 1);
     http_add_header(g->r, "X-Consul-Knownleader", look.has_leader ? "true" : "false");
     http_add_header_u64(g->r, "X-Consul-Lastcontact", age > 0 ? (uint64_t)age : 0);
+    http_add_header(g->r, "X-Consul-Query-Backend", "blocking-query");
     http_add_header(g->r, "X-Consul-Effective-Consistency",
                     g->p.level == READ_STALE    ? "stale"
                     : g->p.level == READ_LINEAR ? "consistent"

@@ -407,6 +407,7 @@ struct checks_walk {
     const struct show *s;
     struct view *v;
     enum check_status worst;
+    struct show_tally tally;
 };
 
 static int on_check(void *arg, const struct check_name *n, const struct check_row *row)
@@ -416,6 +417,7 @@ static int on_check(void *arg, const struct check_name *n, const struct check_ro
         return 0;
     }
     x->worst = row->status > x->worst ? row->status : x->worst;
+    x->tally.n[row->status]++;
     if (x->w != NULL) {
         jw_obj(x->w);
         show_check(x->w, x->s, x->v, n, row);
@@ -432,12 +434,14 @@ static enum check_status walk(struct checks_walk *x, const struct instance_name 
         (void)view_checks_of(x->v, row->node, row->service_id, on_check, x);
     } else {
         x->worst = row->is_healthy ? CHECK_PASSING : CHECK_CRITICAL;
+        x->tally.n[x->worst]++;
         if (x->w != NULL) {
             native_check(x->w, x->s, x->v, n, row);
         }
     }
     if (!row->is_enabled) {
         x->worst = CHECK_CRITICAL;
+        x->tally.n[CHECK_CRITICAL]++;
         if (x->w != NULL) {
             disabled_check(x->w, x->s, x->v, n, row);
         }
@@ -456,4 +460,28 @@ enum check_status show_worst(struct view *v, const struct instance_row *row)
 {
     struct checks_walk x = {.v = v};
     return walk(&x, NULL, row);
+}
+
+void show_count(struct view *v, const struct instance_row *row, struct show_tally *io)
+{
+    struct checks_walk x = {.v = v, .tally = *io};
+    (void)walk(&x, NULL, row);
+    *io = x.tally;
+}
+
+void show_health(struct jw *w, const struct show *s, struct view *v, const struct instance_name *n,
+                 const struct instance_row *row)
+{
+    jw_key(w, "Node");
+    jw_obj(w);
+    show_node_of(w, s, v, row);
+    jw_end(w);
+    jw_key(w, "Service");
+    jw_obj(w);
+    show_service(w, s, n, row, 0);
+    jw_end(w);
+    jw_key(w, "Checks");
+    jw_arr(w);
+    (void)show_checks_of(w, s, v, n, row);
+    jw_end(w);
 }

@@ -33,6 +33,14 @@ enum check_status show_checks_of(struct jw *w, const struct show *s, struct view
                                  const struct instance_name *n, const struct instance_row *row);
 /* The same without writing; any that is not passing counts. */
 enum check_status show_worst(struct view *v, const struct instance_row *row);
+/* How many of them are in each status; adds. */
+struct show_tally {
+    uint64_t n[3]; /* by enum check_status */
+};
+void show_count(struct view *v, const struct instance_row *row, struct show_tally *io);
+/* Members of an item of health/service. */
+void show_health(struct jw *w, const struct show *s, struct view *v, const struct instance_name *n,
+                 const struct instance_row *row);
 /* As the service id of this face. */
 struct slice show_service_id(const struct instance_name *n, const struct instance_row *row);
 struct slice show_node_name(const struct instance_row *row);

@@ -68,3 +68,22 @@ void consul_status_peers(struct consul_call *k)
 {
     consul_ask_status(k, peers_done);
 }
+
+int consul_is_well(const struct replica_member_status *m)
+{
+    return m->is_self || m->is_reachable;
+}
+
+void consul_tally(const struct replica_status *s, struct consul_tally *out)
+{
+    int n_voters = 0, n_well = 0;
+    out->is_all = 1;
+    for (size_t i = 0; i < s->n_members; i++) {
+        const struct replica_member_status *m = &s->members[i];
+        n_voters += m->m.is_voter;
+        n_well += m->m.is_voter && consul_is_well(m);
+        out->is_all &= consul_is_well(m);
+    }
+    int quorum = n_voters / 2 + 1;
+    out->tolerance = n_well > quorum ? n_well - quorum : 0;
+}

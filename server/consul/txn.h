@@ -30,5 +30,7 @@ int txn_read(struct txn *t);
 
 /* (txn_answer.c) `Results` and `Errors`. */
 void txn_answer(const struct txn *t, struct consul_write *x);
+/* The answer to no operation at all. */
+void txn_answer_nothing(const struct txn *t);
 /* The answer when there is a fault: 1, or 0 and nothing was answered. */
 int txn_answer_faults(const struct txn *t);

@@ -257,6 +257,19 @@ static void end_answer(const struct txn *t, struct http_req *r, struct jw *w, in
     consul_json(r, status, buf_slice(w->out));
 }
 
+void txn_answer_nothing(const struct txn *t)
+{
+    struct jw w;
+    jw_init(&w, http_scratch(t->k->r));
+    jw_obj(&w);
+    jw_key(&w, "Results");
+    jw_arr(&w);
+    jw_end(&w);
+    jw_key(&w, "Errors");
+    jw_null(&w);
+    end_answer(t, t->k->r, &w, 200);
+}
+
 static void items(struct answer *a, struct slice rest, int is_refused)
 {
     struct txn_item item;

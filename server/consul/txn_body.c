@@ -358,7 +358,7 @@ int txn_read(struct txn *t)
         return -1;
     }
     if (all.n == 0) {
-        consul_text(t->k->r, 400, "Failed to parse body: an array of operations is expected");
+        txn_answer_nothing(t);
         return -1;
     }
     t->ops = http_alloc(t->k->r, all.n * sizeof(*t->ops));

@@ -105,7 +105,7 @@ def test_nodes_services_and_checks(shared):
 
 
 WRONG = [
-    (b"", 400, None), (b"{", 400, None), (b"{}", 400, None), (b"[]", 400, None), (b"[1]", 400, None), (b'[{"KV":{}}]', 409, 'unknown KV verb ""'),
+    (b"", 400, None), (b"{", 400, None), (b"{}", 400, None), (b"[1]", 400, None), (b'[{"KV":{}}]', 409, 'unknown KV verb ""'),
     (b'[{"KV":{"Verb":"fly","Key":"a"}}]', 409, 'unknown KV verb "fly"'), (b'[{"KV":{"Verb":"set"}}]', 409, "Must provide key"),
     (b'[{"KV":{"Verb":"set","Key":"a","Colour":1}}]', 400, 'Failed to parse body: json: unknown field "Colour"'),
     (b'[{"KV":{"Verb":"set","Key":1}}]', 400, "Failed to parse body: json: cannot unmarshal number into Go struct field .Key of type string"),
