@@ -17,6 +17,7 @@
 struct monitor {
     struct http_req *r;
     struct log_tap tap;
+    struct mailbox *reply; /* of the request's worker: all that others touch of it */
     struct mail_job job;
     _Atomic int is_posted; /* job is in the mailbox */
     int is_blocked;        /* the client is slow */
@@ -138,7 +139,7 @@ static void on_line(struct log_tap *t)
 {
     struct monitor *m = CONTAINER_OF(t, struct monitor, tap);
     if (!atomic_exchange(&m->is_posted, 1)) {
-        mailbox_send(worker_mailbox(http_worker(m->r)), &m->job.mail);
+        mailbox_send(m->reply, &m->job.mail);
     }
 }
 
@@ -171,6 +172,7 @@ void consul_agent_monitor(struct consul_call *k)
     m->tap.render = consul_flag(k->r, "logjson") ? render_json : render_text;
     m->tap.wake = on_line;
     m->job.run = on_mail;
+    m->reply = worker_mailbox(http_worker(k->r));
     if (!consul_may(k, ACCESS_AGENT, slice_str(core_node_name(k->c->core)), ACCESS_READ)) {
         return;
     }

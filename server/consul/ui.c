@@ -33,11 +33,14 @@ struct ui_read {
 static struct ui_read *begin(struct consul_call *k, enum filter_kind kind)
 {
     struct ui_read *u = http_alloc(k->r, sizeof(*u));
-    memset(u, 0, sizeof(*u));
-    u->g = list_query(k, kind, &u->q) == 0 ? consul_read_new(k) : NULL;
-    if (u->g == NULL) {
-        return NULL;
+    struct list_query q;
+    struct consul_read *g = list_query(k, kind, &q) == 0 ? consul_read_new(k) : NULL;
+    if (g == NULL) {
+        return NULL; /* answered, and the request's memory gone */
     }
+    memset(u, 0, sizeof(*u));
+    u->g = g;
+    u->q = q;
     u->s.datacenter = k->c->datacenter;
     u->s.has_nulls = 1;
     u->name = k->rest;

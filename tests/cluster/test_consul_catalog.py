@@ -460,6 +460,7 @@ def test_a_hash_waits_for_another_definition(shared):
         at = time.monotonic()
         assert b.get(f"/v1/agent/service/hash-1?hash={other}&wait=60s").status == 200 and time.monotonic() - at < 20
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        at = time.monotonic()
         waiting = pool.submit(c.get, f"/v1/agent/service/hash-1?hash={digest}&wait=60s", timeout=90)
         assert a.put("/v1/agent/check/pass/hash-c").status == 200  # health is no definition
         assert b.get(f"/v1/agent/service/hash-1?consistent&hash={digest}&wait=1ms").headers["X-Consul-ContentHash"] == digest and not waiting.done()
@@ -469,4 +470,5 @@ def test_a_hash_waits_for_another_definition(shared):
         waiting = pool.submit(c.get, f"/v1/agent/service/hash-1?hash={r.json['ContentHash']}&wait=60s", timeout=90)
         assert b.put("/v1/agent/service/deregister/hash-1").status == 200
         r = waiting.result()
+        assert time.monotonic() - at < 50, "it was woken, and did not wait to the end"
         assert r.status == 404 and r.body == b"unknown service ID: hash-1" and "X-Consul-ContentHash" not in r.headers

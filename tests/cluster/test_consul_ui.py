@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """/v1/internal/ui: the summaries that Consul's web interface, and programs that read along with it, ask for."""
 import concurrent.futures
+import time
 
 from harness import Cluster, quote
 
@@ -43,10 +44,12 @@ def test_a_change_of_health_wakes_who_waits(shared):
     a, b, c = shared.nodes
     a.put("/v1/agent/service/register", {"Name": "ui-wake", "Check": {"CheckID": "ui-wake", "TTL": "60s", "Status": "passing"}})
     at = {p: b.get(p + "?consistent").headers["X-Consul-Index"] for p in ("/v1/internal/ui/services", "/v1/internal/ui/nodes", "/v1/internal/ui/node/n1")}
+    start = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         waiting = {p: pool.submit(b.get, f"{p}?index={i}&wait=60s", timeout=90) for p, i in at.items()}
         assert c.put("/v1/agent/check/warn/ui-wake").status == 200
         got = {p: w.result() for p, w in waiting.items()}
+    assert time.monotonic() - start < 50, "all were woken, and did not wait to the end"
     assert all(int(r.headers["X-Consul-Index"]) > int(at[p]) for p, r in got.items())
     assert next(x for x in got["/v1/internal/ui/services"].json if x["Name"] == "ui-wake")["ChecksWarning"] == 1
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/json_read.h"
 #include "base/mem.h"
 #include "server/consul/define.h"
 #include "server/consul/text.h"
@@ -63,7 +64,10 @@ static void check_bodies(struct slice s)
     if (body_read(&b, s, &define_service_table, &d) == 0) {
         const struct define_check *all = (const struct define_check *)(const void *)d.checks.p;
         if (define_service_row(&d, &extra, &row, &f) == 0) {
+            struct json_t *doc = NULL;
             MU_INVARIANT(row.service_id.len != 0 && row.address.len <= 255);
+            MU_INVARIANT(row.extra.len == 0 || jr_parse(row.extra, &doc, NULL) == 0);
+            jr_free(doc);
         }
         check_row(&d.check);
         for (size_t i = 0; i < d.checks.n; i++) {
