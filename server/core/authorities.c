@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/core/authorities.h"
 
+#include <curl/curl.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 
@@ -37,7 +38,7 @@ static CURLcode on_context(CURL *easy, void *context, void *arg)
     return CURLE_OK;
 }
 
-void authorities_use(struct authorities *a, CURL *easy)
+void authorities_use(struct authorities *a, void *easy)
 {
     curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);

@@ -4,10 +4,8 @@
  * curl does by itself, costs 20 ms of the core's thread. */
 #pragma once
 
-#include <curl/curl.h>
-
 struct authorities;
 struct authorities *authorities_new(void);
 void authorities_free(struct authorities *a);
-/* The handle verifies against them, and reads none of its own. */
-void authorities_use(struct authorities *a, CURL *easy);
+/* curl's easy handle verifies against them, and reads none of its own. */
+void authorities_use(struct authorities *a, void *easy);

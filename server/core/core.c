@@ -585,6 +585,7 @@ static void replica_closed(void *arg)
 static void checks_closed(void *arg)
 {
     struct core *c = arg;
+    uv_timer_stop(&c->tick); /* it looks at what the replica gives back now */
     replica_close(c->replica, replica_closed, c);
 }
 
