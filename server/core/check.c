@@ -260,18 +260,16 @@ struct change_note {
 static void change_done(struct core *core, void *arg, int code, const struct command_result *r)
 {
     struct change_note *n = arg;
-    (void)core;
     (void)r;
-    /* When it was lost the next probe says it again; aliases are looked at again. */
-    if (code != 0) {
-        n->checks->are_aliases_old = 1;
-        n->checks->aliases_at = clock_mono_ms() + SHARES_EVERY_MS;
-    }
-    if (!n->checks->core->is_stopping) {
+    if (!core->is_stopping) { /* else the checks may be gone */
         struct checked *c = NULL;
         HASH_FIND(hh, n->checks->table, n->key, n->key_len, c);
         if (c != NULL) {
             c->is_proposing = 0;
+        }
+        if (code != 0) { /* a probe says it again; aliases are looked at again */
+            n->checks->are_aliases_old = 1;
+            n->checks->aliases_at = clock_mono_ms() + SHARES_EVERY_MS;
         }
     }
     mem_free(n->key);
