@@ -97,7 +97,7 @@ static int open_files(struct replica *r, struct wal_info *info, struct err *e)
 {
     struct disk *d = r->o.disk;
     struct wal_options w = {
-        .disk = d, .dir = "log", .segment_bytes = r->o.segment_bytes, .cache_bytes = 16 << 20};
+        .disk = d, .dir = "log", .segment_bytes = r->o.segment_bytes, .cache_bytes = 4 << 20};
     w.segment_bytes = w.segment_bytes != 0 ? w.segment_bytes : 16 << 20;
     int rc = d->ops->mkdir(d, "log", e);
     if (rc == 0) {
