@@ -237,7 +237,7 @@ void api_get_start(struct api_get *g, api_render_fn render)
 {
     g->render = render;
     g->deadline_at = clock_mono_ms() + g->wait_ms;
-    if (g->consistency == READ_STALE) {
+    if (core_reads_now(g->api->core, g->consistency)) {
         get_step(g);
         return;
     }

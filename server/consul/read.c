@@ -208,7 +208,7 @@ void consul_read_start(struct consul_read *g, consul_render_fn render)
     g->render = render;
     g->deadline_at = now + g->p.wait_ms;
     g->hold_until = now + CONSUL_HOLD_MS;
-    if (g->p.level == READ_STALE) {
+    if (core_reads_now(g->c->core, g->p.level)) {
         step(g, 1);
     } else {
         gate(g);

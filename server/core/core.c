@@ -264,6 +264,7 @@ static void run_admin(struct mail_job *j)
         run_status(c, a);
         return;
     case CORE_TRANSFER:
+        leads_give_way(c);
         replica_transfer(c->replica, a->node, admin_done, a);
         return;
     case CORE_MEMBER_ADD:
@@ -366,6 +367,7 @@ static void on_tick(uv_timer_t *t)
     check_disk(c, now);
     compact(c, now);
     catalog_tick(c->catalog, now);
+    leads_tick(c, now);
     refresh_counters(c);
 }
 
@@ -534,6 +536,7 @@ static void run_drain(struct mail_job *j)
     atomic_store(&c->glance.is_draining, 1);
     hub_fire_all(c->hub);
     if (c->role == REPLICA_LEADER && has_other_voter(c)) {
+        leads_give_way(c);
         replica_transfer(c->replica, 0, drain_done, d);
     } else {
         uv_sem_post(&d->sem);

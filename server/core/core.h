@@ -66,6 +66,9 @@ struct core_read {
 };
 void core_read_gate(struct core *c, struct core_read *r, enum consistency level,
                     int64_t timeout_ms);
+/* 1 when a view may be opened without the gate: for a stale read, and for a leader's read where
+ * this node was confirmed as leader just now (leads.c). Any thread. */
+int core_reads_now(struct core *c, enum consistency level);
 
 /* Keep leases alive: one message for up to COMMAND_LEASES_MAX leases. Per lease: the ttl, or -1
  * when there is no such lease. */

@@ -61,6 +61,14 @@ struct core {
     uint64_t disk_reserve;
     int64_t next_disk_check, next_compaction;
 
+    struct leads {
+        struct replica_read rd;
+        int is_asked; /* a round is under way */
+        int64_t asked_at, gave_way_at;
+        _Atomic int64_t
+            wanted_at;         /* clock_mono_ms: somebody asked for a leader's read; 0: nobody */
+        _Atomic int64_t until; /* confirmed as leader until then */
+    } leads;
     _Atomic mu_lease_id lease_id; /* the last one given out */
     struct {
         _Atomic int has_leader, is_leader, is_draining, is_disk_full, is_damaged, is_ready;
@@ -86,6 +94,12 @@ void core_post(struct core *c, struct core_request *q, void (*run)(struct mail_j
 typedef void (*core_own_done)(struct core *c, void *arg, int code, const struct command_result *r);
 void core_propose_own(struct core *c, const struct command *cmd, int is_local_only,
                       core_own_done done, void *arg);
+
+/* leads.c: leader's reads without a way through the core thread. */
+enum { LEADS_ELECTION_MS = 400 }; /* the replica's default */
+void leads_tick(struct core *c, int64_t now);
+void leads_lost(struct core *c);     /* at any change of role or term */
+void leads_give_way(struct core *c); /* before leadership is handed over: nobody waits then */
 
 /* machine.c: the state machine as the replica sees it. */
 void core_machine(struct core *c, struct replica_machine *out);

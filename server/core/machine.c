@@ -215,6 +215,7 @@ static void on_role(void *arg, enum replica_role role, mu_term term, mu_node_id 
 {
     struct core *c = arg;
     int was_leader = c->role == REPLICA_LEADER;
+    leads_lost(c);
     c->role = role;
     c->term = term;
     c->leader = leader;

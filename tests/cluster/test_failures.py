@@ -172,6 +172,24 @@ def test_lease_never_early_across_sigstop_of_the_leader(cluster):
     assert others[1].get(f"{SERV}/stop/instances/a").status == 200
 
 
+def test_a_leader_that_was_stopped_reads_nothing_old(cluster):
+    """A leader's read needs no round trip while the leader was confirmed just now; one that was stopped meanwhile is not."""
+    for i in range(3):
+        lead = cluster.leader()
+        assert lead.put("/v1/kv/stopped", f"old {i}".encode()).body == b"true"
+        client = http.client.HTTPConnection("127.0.0.1", lead.http_port, timeout=30)
+        for _ in range(30):  # so that it is asked for, and confirmed
+            client.request("GET", "/v1/kv/stopped?raw")
+            assert client.getresponse().read() == f"old {i}".encode()
+            time.sleep(0.01)
+        other = next(n for n in cluster.nodes if n is not lead)
+        lead.pause()
+        wait_for(lambda: other.put("/v1/kv/stopped", f"new {i}".encode(), timeout=15).body == b"true", 20, "a write without it")
+        client.request("GET", "/v1/kv/stopped?raw")
+        lead.resume()
+        assert client.getresponse().read() == f"new {i}".encode()
+
+
 def test_followers_forward(cluster):
     """Writes of all kinds sent to followers are done by the leader and answered by the follower."""
     f = cluster.follower()
