@@ -111,12 +111,20 @@ static size_t make_consul(struct load *l)
                      id, id % 10, (unsigned long long)(1 + load_random(l) % 60000));
         return with_body("PUT", "/v1/agent/service/register", "application/json", body, (size_t)n);
     }
-    case LOAD_REGISTER: {
+    case LOAD_REGISTER:
+    case LOAD_REGISTER_CHECK: {
+        char check[160] = "";
         unsigned long long id = l->serial++;
+        if (l->op == LOAD_REGISTER_CHECK) {
+            snprintf(
+                check, sizeof(check),
+                ",\"Check\":{\"CheckID\":\"service:i%llu\",\"Name\":\"up\",\"Status\":\"passing\",\"ServiceID\":\"i%llu\"}",
+                id, id);
+        }
         int n = snprintf(
             body, sizeof(body),
-            "{\"Node\":\"bench%llu\",\"Address\":\"10.0.0.1\",\"Service\":{\"ID\":\"i%llu\",\"Service\":\"bench%llu\",\"Port\":80}}",
-            key % 100, id, key % 100);
+            "{\"Node\":\"bench%llu\",\"Address\":\"10.0.0.1\",\"Service\":{\"ID\":\"i%llu\",\"Service\":\"bench%llu\",\"Port\":80}%s}",
+            key % 100, id, key % 100, check);
         return with_body("PUT", "/v1/catalog/register", "application/json", body, (size_t)n);
     }
     default:

@@ -14,6 +14,7 @@ enum load_op {
     LOAD_GET_DEFAULT, /* these of Consul's API alone */
     LOAD_GET_STALE,
     LOAD_AGENT,
+    LOAD_REGISTER_CHECK,
     LOAD_OPS
 };
 

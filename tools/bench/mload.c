@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mload: load from one thread; prints one JSON line; everything is bounded in count and time.
  *
- *   --server muster|consul|etcd --op put|get|register|keepalive|get-default|get-stale|agent --ports
- * P,... --clients N
+ *   --server muster|consul|etcd --op
+ * put|get|register|keepalive|get-default|get-stale|agent|register-check --ports P,... --clients N
  *   --server muster|consul --fan-out N --ports P,...      one write, N waiters
  *   --server muster --park N --ports P,... --seconds S    N waiters, nothing happens */
 #include <errno.h>
@@ -173,7 +173,7 @@ int main(int argc, char **argv)
 {
     static const char *const servers[] = {"muster", "consul", "etcd"};
     static const char *const ops[] = {"put",         "get",       "register", "keepalive",
-                                      "get-default", "get-stale", "agent"};
+                                      "get-default", "get-stale", "agent",    "register-check"};
     static const struct option options[] = {{"server", 1, NULL, 's'},  {"op", 1, NULL, 'o'},
                                             {"ports", 1, NULL, 'p'},   {"clients", 1, NULL, 'c'},
                                             {"seconds", 1, NULL, 't'}, {"warm-up", 1, NULL, 'w'},
