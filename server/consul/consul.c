@@ -316,10 +316,12 @@ static int is_elsewhere(struct http_req *r, struct slice path)
     return 0;
 }
 
-static void put_policy(struct http_req *r, const struct consul *c)
+/* Of all answers. */
+static struct slice policy_header(const struct access *a)
 {
-    int is_deny = access_is_enabled(c->access) && access_is_default_deny(c->access);
-    http_add_header(r, "X-Consul-Default-Acl-Policy", is_deny ? "deny" : "allow");
+    return access_is_enabled(a) && access_is_default_deny(a)
+               ? SLICE_LIT("X-Consul-Default-Acl-Policy: deny\r\n")
+               : SLICE_LIT("X-Consul-Default-Acl-Policy: allow\r\n");
 }
 
 static void handle(struct http_req *r, void *arg)
@@ -329,7 +331,6 @@ static void handle(struct http_req *r, void *arg)
     if (redirects(r, path)) {
         return;
     }
-    put_policy(r, c);
     path = slice_of(path.p + strlen(PREFIX), path.len - strlen(PREFIX));
     const struct endpoint *e = find_endpoint(path);
     if (e == NULL) {
@@ -356,9 +357,9 @@ static void handle(struct http_req *r, void *arg)
 static void refuse(struct http_req *r, void *arg, int code, const char *text)
 {
     struct slice length = SLICE_LIT("?");
+    (void)arg;
     if (code == MU_E_TOO_LARGE) {
         (void)http_header(r, "content-length", &length);
-        put_policy(r, arg);
         int is_txn = slice_eq(http_path(r), SLICE_LIT(PREFIX "txn"));
         consul_text(r, 413, "Request body(%.*s bytes) too large, max size: %d bytes. See %s%s.",
                     SLICE_FMT(length), CONSUL_BODY_MAX,
@@ -384,6 +385,7 @@ struct consul *consul_new(const struct consul_options *o)
                 .permission = PERM_NONE_REQUIRED,
                 .body_max = CONSUL_BODY_MAX},
         .arg = c,
+        .headers = policy_header(c->access),
         .refuse = refuse,
     };
     c->data_dir = mem_strdup(o->data_dir != NULL ? o->data_dir : ".");
@@ -393,6 +395,7 @@ struct consul *consul_new(const struct consul_options *o)
                 .permission = PERM_BY_HANDLER,
                 .body_max = CONSUL_SNAPSHOT_MAX},
         .arg = c,
+        .headers = policy_header(c->access),
         .permit = consul_snapshot_permit,
         .refuse = consul_snapshot_refuse,
     };

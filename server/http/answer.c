@@ -142,8 +142,10 @@ static uint8_t *put_framing(uint8_t *p, const struct http_req *r, const struct a
 void answer_head_write(struct http_local *l, const struct http_req *r, const struct answer_head *h)
 {
     size_t type_len = h->content_type != NULL ? strlen(h->content_type) : 0;
+    struct slice own = r != NULL && r->mount != NULL ? r->mount->headers : slice_of(NULL, 0);
     buf_clear(&l->head);
-    uint8_t *start = buf_reserve(&l->head, 512 + type_len + (r != NULL ? r->extra_len : 0));
+    uint8_t *start =
+        buf_reserve(&l->head, 512 + type_len + own.len + (r != NULL ? r->extra_len : 0));
     uint8_t *p = put_status_line(start, h->status);
     struct slice date = date_line(l);
     p = put(p, (const char *)date.p, date.len);
@@ -160,6 +162,9 @@ void answer_head_write(struct http_local *l, const struct http_req *r, const str
         p = PUT_LIT(p, "Content-Encoding: gzip\r\n");
     }
     p = put_framing(p, r, h);
+    if (own.len != 0) {
+        p = put(p, (const char *)own.p, own.len);
+    }
     for (const struct extra_header *x = r != NULL ? r->extra : NULL; x != NULL; x = x->next) {
         p = put(p, x->text, x->len);
     }

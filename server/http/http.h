@@ -81,6 +81,7 @@ void http_server_free(struct http_server *s);
 struct http_mount {
     struct http_route row; /* pattern: the prefix, as "/v1/"; handler, permission, body_max */
     void *arg;             /* given to the handler, to permit and to refuse */
+    struct slice headers;  /* lines of all its answers, each with its CRLF; may be empty */
     /* Whether the caller may, before the body is read: as http_server_options.permit. NULL: the
      * handler asks. */
     int (*permit)(struct http_req *r, void *arg, struct err *e);
