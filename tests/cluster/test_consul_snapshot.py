@@ -47,7 +47,8 @@ def restore(node, snapshot):
 
 
 def revision(node):
-    """Of the store: it moves with every change."""
+    """Of the store: it moves with every change. A node that lags catches up first."""
+    node.get("/v1/kv/?keys&consistent")
     return node.get("/api/v1/cluster").json["revision"]
 
 
