@@ -47,8 +47,8 @@ def restore(node, snapshot):
 
 
 def revision(node):
-    """Of the store: it moves with every change. A node that lags catches up first."""
-    node.get("/v1/kv/?keys&consistent")
+    """Of the store: it moves with every change. What runs by itself has run, and a node that lags catches up first."""
+    wait_for(lambda: all(c["Output"] for c in ok(node.get("/v1/agent/checks?consistent")).json.values() if c["Type"] == "tcp"), 15, "the first run of each check")
     return node.get("/api/v1/cluster").json["revision"]
 
 
