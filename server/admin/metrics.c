@@ -228,6 +228,8 @@ static void put_net(const struct admin_pages *a, struct buf *out)
     one(out, "muster_received_bytes_total", "counter", "Bytes received from clients.",
         (double)s.bytes_in);
     one(out, "muster_sent_bytes_total", "counter", "Bytes sent to clients.", (double)s.bytes_out);
+    one(out, "muster_unread_bytes", "gauge",
+        "Bytes of answers held because their clients do not read.", (double)s.bytes_held);
     if (s.tls_not_after != 0) {
         one(out, "muster_tls_not_after_timestamp_seconds", "gauge",
             "When the first client certificate of a listener expires.", (double)s.tls_not_after);

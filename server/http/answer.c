@@ -235,9 +235,34 @@ void answer_prepare(struct http_req *r, int status)
     }
 }
 
+/* Others hold all the memory there is for answers that nobody reads. What a request that changes
+ * something did is told in any case: net cuts the connection when it must. */
+static int is_too_much(const struct http_req *r, struct slice body)
+{
+    const struct http_conn *c = r->conn;
+    return body.len > HTTP_SMALL_MAX && r->method == HTTP_M_GET && !c->is_gone &&
+           c->ops->held(c->io) >= c->l->limits->held_output_bytes;
+}
+
+static void respond_too_much(struct http_req *r)
+{
+    r->extra = NULL; /* headers of the answer that is not given */
+    r->extra_tail = &r->extra;
+    r->extra_len = 0;
+    http_add_header(r, "Retry-After", "1");
+    dispatch_refuse(r, MU_E_OVERLOADED,
+                    "too many large answers wait for their clients to read them, try again later "
+                    "or against a different server");
+}
+
 void http_respond(struct http_req *r, int status, const char *content_type, struct slice body)
 {
     struct http_local *l = r->conn->l;
+    if (is_too_much(r, body)) {
+        respond_too_much(r);
+        trim(&l->scratch);
+        return;
+    }
     answer_prepare(r, status);
     int is_bodyless = status == 204 || status == 304;
     struct answer_head h = {
@@ -246,8 +271,8 @@ void http_respond(struct http_req *r, int status, const char *content_type, stru
         .content_len = is_bodyless ? -1 : (int64_t)body.len,
         .is_keepalive = r->is_keepalive,
     };
-    if (!is_bodyless && body.len >= HTTP_GZIP_MIN && gzip_is_textual(content_type) &&
-        !has_extra(r, SLICE_LIT("Content-Encoding:"))) {
+    if (!is_bodyless && body.len >= HTTP_GZIP_MIN && body.len <= HTTP_GZIP_MAX &&
+        gzip_is_textual(content_type) && !has_extra(r, SLICE_LIT("Content-Encoding:"))) {
         h.is_varying = 1;
         h.is_gzip = gzip_is_accepted(r);
     }

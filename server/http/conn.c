@@ -51,29 +51,29 @@ void conn_set_deadline(struct http_conn *c, int64_t delay_ms)
     }
 }
 
-/* Output waits in the queue: look every window whether the peer takes any of it. */
-static void watch_output(struct http_conn *c, size_t queued)
+/* Output waits in the queue: look every window whether the peer takes enough of it. */
+static void watch_output(struct http_conn *c)
 {
     conn_set_deadline(c, c->l->limits->body_timeout_ms);
     c->is_watching_output = 1;
-    c->window_bytes = queued;
+    c->window_bytes = c->ops->taken(c->io);
 }
 
 void conn_watch_output(struct http_conn *c)
 {
     if (!c->is_watching_output && !c->is_gone) {
-        watch_output(c, c->ops->queued(c->io));
+        watch_output(c);
     }
 }
 
-/* The window is over. A peer that took nothing in it is cut. */
+/* The window is over. A peer that took next to nothing in it is cut. */
 static void check_output(struct http_conn *c)
 {
-    size_t queued = c->ops->queued(c->io);
-    if (queued > 0 && queued >= c->window_bytes) {
+    uint64_t got = c->ops->taken(c->io) - c->window_bytes;
+    if (c->ops->queued(c->io) > 0 && got < http_least_bytes(c->l->limits->body_timeout_ms)) {
         c->ops->abort(c->io);
-    } else if (queued > 0) {
-        watch_output(c, queued);
+    } else if (c->ops->queued(c->io) > 0) {
+        watch_output(c);
     } else {
         conn_set_deadline(c, c->state == CONN_HEAD ? c->l->limits->idle_timeout_ms : 0);
     }
@@ -484,7 +484,7 @@ void http_conn_timeout(struct http_conn *c)
         break;
     case CONN_BODY:
     case CONN_TRAILER:
-        if (c->window_bytes >= (uint64_t)window_ms * 1024 / 1000) {
+        if (c->window_bytes >= http_least_bytes(window_ms)) {
             c->window_bytes = 0;
             conn_set_deadline(c, window_ms);
         } else {

@@ -190,7 +190,14 @@ struct http_conn_ops {
     void (*timer)(void *io,
                   int64_t delay_ms); /* one timer per connection; http_conn_timeout when it fires */
     size_t (*queued)(void *io);      /* bytes written but not out yet */
+    uint64_t (*taken)(void *io);     /* bytes that the peer has got, since the beginning */
+    uint64_t (*held)(void *io);      /* bytes queued by all connections of this worker */
 };
+/* What a peer must take, or send, in a window of this length to be waited for: 1 KiB/s. */
+static inline uint64_t http_least_bytes(int64_t window_ms)
+{
+    return (uint64_t)window_ms * 1024 / 1000;
+}
 struct http_conn *http_conn_new(struct http_local *l, const struct http_conn_ops *ops, void *io,
                                 const char *peer, int is_tls);
 /* Takes what it can; keeps a copy of an incomplete rest. */

@@ -24,11 +24,13 @@ enum {
     HTTP_CHUNK_OVERHEAD =
         16, /* chunk framing allowed per body byte, beyond the first HTTP_REST_MAX bytes */
     HTTP_GZIP_MIN = 4096,
+    HTTP_GZIP_MAX = 1024 * 1024 * 1024,
     HTTP_STREAM_LOW = 256 * 1024,  /* http_stream_write says "wait" above this */
     HTTP_STREAM_MAX = 1024 * 1024, /* a stream whose handler does not wait is cut above this */
     HTTP_OUT_WATCH = 64 * 1024,    /* unread output above this is watched for progress */
     HTTP_QUEUE_MAX =
-        256 * 1024, /* unread answers on a connection before its next request is looked at */
+        64 * 1024, /* unread answers on a connection before its next request is looked at */
+    HTTP_SMALL_MAX = 64 * 1024,     /* an answer up to this size is given whatever others hold */
     HTTP_SCRATCH_KEEP = 256 * 1024, /* scratch memory kept between answers */
 };
 
@@ -92,8 +94,8 @@ struct http_conn {
     struct head_guard guard;
     int64_t deadline;      /* monotonic ms; 0 = none */
     int64_t timer_at;      /* when the connection's timer fires; 0 = not running */
-    uint64_t window_bytes; /* body bytes since the deadline was set; or the output that was queued
-                              then */
+    uint64_t window_bytes; /* body bytes since the deadline was set; or the output that was taken
+                              by then */
     uint8_t state;         /* enum conn_state */
     uint8_t is_gone, is_eof, is_draining, is_tls, is_running, is_paused, is_watching_output;
     char peer[46];

@@ -5,11 +5,15 @@
  * --error, cut--> gone
  *
  * Output is collected in `out` during a turn and written once: right after the input that caused
- * it, else at the end of the turn. What the kernel does not take goes to one uv_write; more output
- * collects meanwhile. http_conn_* is never entered from inside one of its own calls: failures
- * noticed there are remembered (is_broken) and dealt with by net_conn_settle. */
+ * it, else at the end of the turn. What the kernel does not take goes to uv_write in pieces, each
+ * freed when it is out; more output collects meanwhile. What all connections of the worker hold
+ * like this is counted (account): http refuses large answers by it, and above twice its limit a
+ * connection that adds to it is cut. http_conn_* is never entered from inside one of its own calls:
+ * failures noticed there are remembered (is_broken) and dealt with by net_conn_settle. */
 #include "server/net/net_impl.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,7 +24,8 @@ enum net_phase { NET_OPEN, NET_CLOSING, NET_LINGER, NET_GONE };
 struct net_write {
     uv_write_t req;
     struct net_conn *c;
-    struct buf data;
+    size_t len;
+    uint8_t bytes[];
 };
 
 struct net_conn {
@@ -33,12 +38,14 @@ struct net_conn {
     struct net_conn *dirty_next, **dirty_prev; /* in worker.dirty when dirty_prev is set */
     struct http_conn *http; /* NULL before the TLS handshake is done and after the end */
     struct tls *tls;
-    struct net_write *writing;
     struct worker_timer timer;
     struct buf out;
+    uint64_t given;      /* to the kernel or to uv_write */
+    uint64_t last_taken; /* when the timer was started */
+    size_t held;         /* its part of the worker's bytes_held */
     uint32_t source;
     uint32_t lingered;  /* bytes read and thrown away at the end */
-    size_t last_queued; /* when the timer was started */
+    uint32_t n_writing; /* pieces that uv_write has */
     uint8_t phase;      /* enum net_phase */
     uint8_t is_broken, is_eof, is_reading, is_in_handshake, is_tls_unread;
     char peer[46];
@@ -111,6 +118,7 @@ static void destroy(struct net_conn *c)
     sources_leave(&w->all->sources, c->source);
     atomic_fetch_sub_explicit(&w->all->n_connections, 1, memory_order_relaxed);
     net_count(&w->n.connections, (uint64_t)-1);
+    net_count(&w->n.bytes_held, 0 - (uint64_t)c->held);
     if (c->http != NULL) {
         struct http_conn *http = c->http;
         c->http = NULL;
@@ -146,10 +154,40 @@ static void linger(struct net_conn *c)
 
 /* --- output --- */
 
+static size_t queued_pieces(const struct net_conn *c)
+{
+    return c->n_writing > 0 ? uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) : 0;
+}
+
 static size_t queued(const struct net_conn *c)
 {
-    return c->out.len +
-           (c->writing != NULL ? uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) : 0);
+    return c->out.len + queued_pieces(c);
+}
+
+/* How much the peer has taken so far: what the kernel still holds is not counted, as its buffers
+ * move in steps that a slow line needs minutes for. */
+static uint64_t taken(const struct net_conn *c)
+{
+    int fd = -1;
+    int unsent = 0;
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0 || ioctl(fd, SIOCOUTQ, &unsent) != 0) {
+        unsent = 0;
+    }
+    return c->given - queued_pieces(c) - (uint64_t)unsent;
+}
+
+/* Memory for those who do not read has an end. Whoever takes what it is given is never cut here: it
+ * leaves nothing behind. */
+static void account(struct net_conn *c)
+{
+    struct worker *w = c->w;
+    size_t n = queued(c);
+    uint64_t all = atomic_load_explicit(&w->n.bytes_held, memory_order_relaxed);
+    if (n > c->held && c->n_writing > 0 && all - c->held >= 2 * w->all->limits.held_output_bytes) {
+        c->is_broken = 1;
+    }
+    net_count(&w->n.bytes_held, (uint64_t)n - c->held);
+    c->held = n;
 }
 
 /* A connection's output buffer goes back to the worker when it is empty; an idle connection holds
@@ -175,21 +213,26 @@ static void borrow_out(struct net_conn *c)
 
 static void on_written(uv_write_t *req, int status);
 
-/* The kernel took `done` bytes of out; the rest waits for room. */
-static void write_later(struct net_conn *c, size_t done)
+/* What the kernel did not take waits for room. */
+static void write_later(struct net_conn *c, const uint8_t *p, size_t len)
 {
-    struct net_write *wr = mem_alloc(sizeof(*wr));
-    wr->c = c;
-    wr->req.data = wr;
-    wr->data = c->out;
-    buf_init(&c->out);
-    uv_buf_t b = uv_buf_init((char *)wr->data.p + done, (unsigned)(wr->data.len - done));
-    c->writing = wr;
-    if (uv_write(&wr->req, (uv_stream_t *)&c->tcp, &b, 1, on_written) != 0) {
-        c->writing = NULL;
-        c->is_broken = 1;
-        buf_fini(&wr->data);
-        mem_free(wr);
+    while (len > 0) {
+        size_t n = len < NET_PIECE_BYTES ? len : NET_PIECE_BYTES;
+        struct net_write *wr = mem_alloc(sizeof(*wr) + n);
+        wr->c = c;
+        wr->req.data = wr;
+        wr->len = n;
+        memcpy(wr->bytes, p, n);
+        uv_buf_t b = uv_buf_init((char *)wr->bytes, (unsigned)n);
+        if (uv_write(&wr->req, (uv_stream_t *)&c->tcp, &b, 1, on_written) != 0) {
+            c->is_broken = 1;
+            mem_free(wr);
+            return;
+        }
+        c->n_writing++;
+        c->given += n;
+        p += n;
+        len -= n;
     }
 }
 
@@ -204,20 +247,20 @@ static int try_write(struct net_conn *c, const uv_buf_t *bufs, unsigned n)
         return 0;
     }
     net_count(&c->w->n.bytes_out, (uint64_t)sent);
+    c->given += (uint64_t)sent;
     return sent;
 }
 
 static void flush(struct net_conn *c)
 {
-    if (c->writing != NULL || c->out.len == 0 || c->is_broken) {
+    if (c->n_writing > 0 || c->out.len == 0 || c->is_broken) {
         return;
     }
     uv_buf_t b = uv_buf_init((char *)c->out.p, (unsigned)c->out.len);
     size_t sent = (size_t)try_write(c, &b, 1);
-    if (sent == c->out.len) {
+    if (!c->is_broken) {
+        write_later(c, c->out.p + sent, c->out.len - sent);
         give_back_out(c);
-    } else if (!c->is_broken) {
-        write_later(c, sent);
     }
 }
 
@@ -225,19 +268,19 @@ static void on_written(uv_write_t *req, int status)
 {
     struct net_write *wr = req->data;
     struct net_conn *c = wr->c;
-    size_t len = wr->data.len;
-    buf_fini(&wr->data);
+    size_t len = wr->len;
     mem_free(wr);
     if (c->phase == NET_GONE) {
         return;
     }
-    c->writing = NULL;
+    c->n_writing--;
     if (status != 0) {
         c->is_broken = 1;
     } else {
         net_count(&c->w->n.bytes_out, len);
         flush(c);
-        if (queued(c) == 0 && c->http != NULL && !c->is_broken) {
+        account(c);
+        if (c->n_writing == 0 && c->out.len == 0 && c->http != NULL && !c->is_broken) {
             http_conn_drained(c->http);
         }
     }
@@ -256,26 +299,16 @@ static void write_direct(struct net_conn *c, const struct slice *parts, size_t n
     for (size_t i = 0; i < n && !c->is_broken; i++) {
         size_t skip = sent < parts[i].len ? sent : parts[i].len;
         sent -= skip;
-        if (skip < parts[i].len) {
-            buf_append(&c->out, parts[i].p + skip, parts[i].len - skip);
-        }
-    }
-    if (c->out.len > 0) {
-        write_later(c, 0);
+        write_later(c, parts[i].p + skip, parts[i].len - skip);
     }
 }
 
-static void io_write(void *io, const struct slice *parts, size_t n)
+static void write_parts(struct net_conn *c, const struct slice *parts, size_t n)
 {
-    struct net_conn *c = io;
-    if (c->phase != NET_OPEN || c->is_broken) {
-        return;
-    }
     size_t total = 0;
     for (size_t i = 0; i < n; i++) {
         total += parts[i].len;
     }
-    mark_dirty(c);
     if (c->tls == NULL && total >= NET_DIRECT_BYTES && n <= 4) {
         flush(c);
         if (queued(c) == 0 && !c->is_broken) {
@@ -296,16 +329,31 @@ static void io_write(void *io, const struct slice *parts, size_t n)
     }
 }
 
+static void io_write(void *io, const struct slice *parts, size_t n)
+{
+    struct net_conn *c = io;
+    if (c->phase != NET_OPEN || c->is_broken) {
+        return;
+    }
+    mark_dirty(c);
+    write_parts(c, parts, n);
+    if (c->n_writing > 0) {
+        account(c); /* at once: the next answer of this turn is judged by it */
+    }
+}
+
 /* The last answers are on their way out: the peer has to take some of them in each window. */
 static void on_stuck(struct worker_timer *t)
 {
     struct net_conn *c = CONTAINER_OF(t, struct net_conn, timer);
-    if (queued(c) >= c->last_queued) {
+    int64_t window_ms = c->w->all->limits.body_timeout_ms;
+    uint64_t now = taken(c);
+    if (now - c->last_taken < http_least_bytes(window_ms)) {
         destroy(c);
         return;
     }
-    c->last_queued = queued(c);
-    worker_timer_start(c->w, t, c->w->all->limits.body_timeout_ms);
+    c->last_taken = now;
+    worker_timer_start(c->w, t, window_ms);
 }
 
 static void on_handshake_late(struct worker_timer *t)
@@ -324,7 +372,7 @@ static void io_close(void *io)
             tls_close(c->tls);
         }
         c->phase = NET_CLOSING;
-        c->last_queued = queued(c);
+        c->last_taken = taken(c);
         c->timer.fire = on_stuck;
         worker_timer_start(c->w, &c->timer, c->w->all->limits.body_timeout_ms);
         mark_dirty(c);
@@ -374,6 +422,17 @@ static size_t io_queued(void *io)
     return queued(io);
 }
 
+static uint64_t io_taken(void *io)
+{
+    return taken(io);
+}
+
+static uint64_t io_held(void *io)
+{
+    const struct net_conn *c = io;
+    return atomic_load_explicit(&c->w->n.bytes_held, memory_order_relaxed);
+}
+
 static const struct http_conn_ops conn_ops = {
     .write = io_write,
     .close = io_close,
@@ -381,6 +440,8 @@ static const struct http_conn_ops conn_ops = {
     .pause = io_pause,
     .timer = io_timer,
     .queued = io_queued,
+    .taken = io_taken,
+    .held = io_held,
 };
 
 void net_conn_settle(struct net_conn *c)
@@ -390,6 +451,9 @@ void net_conn_settle(struct net_conn *c)
         return;
     }
     flush(c);
+    if (c->n_writing > 0 || c->held > 0) {
+        account(c);
+    }
     if (c->is_broken) {
         destroy(c);
     } else if (c->phase == NET_CLOSING && queued(c) == 0) {

@@ -22,7 +22,8 @@ enum {
                                      nothing is queued before it */
     NET_FLUSH_BYTES =
         64 * 1024, /* collected output is sent before the end of the turn above this */
-    NET_SPARE_BYTES = 64 * 1024, /* largest output buffer kept for the next connection */
+    NET_SPARE_BYTES = 64 * 1024,  /* largest output buffer kept for the next connection */
+    NET_PIECE_BYTES = 256 * 1024, /* what the kernel does not take is given back in such pieces */
     NET_LINGER_MS =
         2000, /* reading on after our last byte, so that a reset does not eat the answer */
     NET_LINGER_BYTES = 1024 * 1024,
@@ -76,6 +77,7 @@ void listener_stop(struct listener *l);
 struct net_counters {
     _Atomic uint64_t connections, accepted, refused, tls_handshakes, tls_failures, bytes_in,
         bytes_out;
+    _Atomic uint64_t bytes_held; /* of all connections, as of the last look at each */
 };
 
 struct net_conn;

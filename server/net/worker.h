@@ -30,8 +30,12 @@ struct net_limits {
     uint32_t head_bytes;             /* 16 KiB */
     uint32_t body_bytes;             /* largest of any route; 10 MiB */
     uint64_t held_body_bytes;        /* bodies that one worker holds at once, 503 beyond; 256 MiB */
+    uint64_t held_output_bytes;      /* answers that one worker holds because their clients do not
+                                        read: large ones are 503 from here on, connections that do
+                                        not read are cut from twice as much on; 64 MiB */
     int64_t head_timeout_ms;         /* 10 s from the first byte of a head to its end */
-    int64_t body_timeout_ms;         /* 30 s without progress of at least 1 KiB/s */
+    int64_t body_timeout_ms;         /* 30 s without progress of at least 1 KiB/s; also of what the
+                                        client reads */
     int64_t idle_timeout_ms;         /* 5 min between requests */
     int64_t tls_timeout_ms;          /* 5 s */
 };
@@ -72,6 +76,7 @@ int workers_reload_tls(struct workers *w, struct err *e);
 
 struct net_stats {
     uint64_t connections, accepted, refused, tls_handshakes, tls_failures, bytes_in, bytes_out;
+    uint64_t bytes_held;   /* output that clients have not read yet */
     int64_t tls_not_after; /* Unix time of the first certificate to expire; 0 = none */
 };
 void workers_stats(const struct workers *w,

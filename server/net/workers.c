@@ -45,6 +45,7 @@ static void set_limits(struct workers *ws, const struct net_limits *asked)
         .head_bytes = 16 * 1024,
         .body_bytes = 10 * 1024 * 1024,
         .held_body_bytes = 256 * 1024 * 1024,
+        .held_output_bytes = 64 * 1024 * 1024,
         .head_timeout_ms = 10 * 1000,
         .body_timeout_ms = 30 * 1000,
         .idle_timeout_ms = 5 * 60 * 1000,
@@ -59,6 +60,8 @@ static void set_limits(struct workers *ws, const struct net_limits *asked)
     l->body_bytes = asked->body_bytes != 0 ? asked->body_bytes : dflt.body_bytes;
     l->held_body_bytes =
         asked->held_body_bytes != 0 ? asked->held_body_bytes : dflt.held_body_bytes;
+    l->held_output_bytes =
+        asked->held_output_bytes != 0 ? asked->held_output_bytes : dflt.held_output_bytes;
     l->head_timeout_ms = asked->head_timeout_ms > 0 ? asked->head_timeout_ms : dflt.head_timeout_ms;
     l->body_timeout_ms = asked->body_timeout_ms > 0 ? asked->body_timeout_ms : dflt.body_timeout_ms;
     l->idle_timeout_ms = asked->idle_timeout_ms > 0 ? asked->idle_timeout_ms : dflt.idle_timeout_ms;
@@ -346,6 +349,7 @@ void workers_stats(const struct workers *w, struct net_stats *out)
         s.tls_failures += atomic_load_explicit(&c->tls_failures, memory_order_relaxed);
         s.bytes_in += atomic_load_explicit(&c->bytes_in, memory_order_relaxed);
         s.bytes_out += atomic_load_explicit(&c->bytes_out, memory_order_relaxed);
+        s.bytes_held += atomic_load_explicit(&c->bytes_held, memory_order_relaxed);
     }
     *out = s;
 }

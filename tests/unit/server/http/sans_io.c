@@ -36,8 +36,18 @@ static size_t io_queued(void *io)
     return ((struct sans_io *)io)->queued;
 }
 
-static const struct http_conn_ops ops = {io_write, io_close, io_abort,
-                                         io_pause, io_timer, io_queued};
+static uint64_t io_taken(void *io)
+{
+    return ((struct sans_io *)io)->taken;
+}
+
+static uint64_t io_held(void *io)
+{
+    return ((struct sans_io *)io)->held;
+}
+
+static const struct http_conn_ops ops = {io_write, io_close,  io_abort, io_pause,
+                                         io_timer, io_queued, io_taken, io_held};
 
 struct net_limits sans_io_limits(void)
 {
@@ -45,6 +55,7 @@ struct net_limits sans_io_limits(void)
         .head_bytes = 16 * 1024,
         .body_bytes = 1024 * 1024,
         .held_body_bytes = 1000 * 1000,
+        .held_output_bytes = 1000 * 1000,
         .head_timeout_ms = 10000,
         .body_timeout_ms = 30000,
         .idle_timeout_ms = 300000,

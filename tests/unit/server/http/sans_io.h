@@ -13,6 +13,7 @@ struct sans_io {
     struct net_limits limits;
     struct buf out;
     size_t queued; /* what ops.queued answers */
+    uint64_t taken, held;
     int n_closed, n_aborted, n_timer;
     int is_paused;
     int64_t timer_ms; /* last delay asked for; 0 = none */

@@ -94,6 +94,28 @@ static void echo(struct http_req *r, void *arg)
     http_respond(r, 200, "text/plain", http_body(r));
 }
 
+/* 64 KiB and `more`: large from the first on. */
+static void answer_large(struct http_req *r, size_t more)
+{
+    struct buf *b = http_scratch(r);
+    memset(buf_reserve(b, 65536 + more), 'x', 65536 + more);
+    b->len = 65536 + more;
+    http_add_header(r, "ETag", "\"of the large one\"");
+    http_respond(r, 200, "application/octet-stream", buf_slice(b));
+}
+
+static void large(struct http_req *r, void *arg)
+{
+    (void)arg;
+    answer_large(r, 1);
+}
+
+static void nearly_large(struct http_req *r, void *arg)
+{
+    (void)arg;
+    answer_large(r, 0);
+}
+
 static void on_drain(struct http_req *r)
 {
     struct world *w = http_data(r);
@@ -121,6 +143,9 @@ static const struct http_route routes[] = {
     HTTP_ROUTE(HTTP_M_GET, "/stream", stream, PERM_NONE_REQUIRED, 0),
     HTTP_ROUTE(HTTP_M_PUT, "/echo", echo, PERM_NONE_REQUIRED, 1000000),
     HTTP_ROUTE(HTTP_M_GET, "/download", download, PERM_NONE_REQUIRED, 0),
+    HTTP_ROUTE(HTTP_M_GET, "/large", large, PERM_NONE_REQUIRED, 0),
+    HTTP_ROUTE(HTTP_M_POST, "/large", large, PERM_NONE_REQUIRED, 0),
+    HTTP_ROUTE(HTTP_M_GET, "/nearly-large", nearly_large, PERM_NONE_REQUIRED, 0),
 };
 
 static void after(void *arg, unsigned worker, const struct http_req *r, int status,
@@ -498,9 +523,10 @@ static void a_stalled_stream_is_cut(void **state)
     sans_io_text(&w->io, GET("/stream"));
     w->io.queued = 300 * 1024;
     (void)http_stream_write(w->held[0], SLICE_LIT("x"));
-    w->io.queued = 299 * 1024;
+    w->io.taken = 30 * 1024; /* the queue is as long as before: more was written */
     fire_at(w, now_ms + 30000);
     assert_int_equal(w->io.n_aborted, 0);
+    w->io.taken += 30 * 1024 - 1;
     fire_at(w, now_ms + 30000);
     assert_int_equal(w->io.n_aborted, 1);
     sans_io_gone(&w->io);
@@ -515,7 +541,8 @@ static void an_answer_that_is_read_slowly_is_not_cut(void **state)
     answer(w, 0, "x");
     fire_at(w, now_ms + 29999);
     assert_int_equal(w->io.n_aborted, 0);
-    w->io.queued = 99 * 1024;
+    w->io.queued = 70 * 1024;
+    w->io.taken = 30 * 1024;
     fire_at(w, now_ms + 1);
     assert_int_equal(w->io.n_aborted, 0);
     w->io.queued = 0;
@@ -532,8 +559,34 @@ static void an_answer_that_nobody_reads_at_all_is_cut(void **state)
     sans_io_text(&w->io, GET("/hold"));
     w->io.queued = 100 * 1024;
     answer(w, 0, "x");
+    w->io.taken = 30 * 1024 - 1; /* next to nothing is nothing */
     fire_at(w, now_ms + 30000);
     assert_int_equal(w->io.n_aborted, 1);
+}
+
+static void large_answers_wait_until_others_are_read(void **state)
+{
+    struct world *w = *state;
+    w->io.held = 1000 * 1000 - 1;
+    sans_io_text(&w->io, GET("/large"));
+    expect_has(w, "Content-Length: 65537\r\nETag: \"of the large one\"\r\n");
+    w->io.held++;
+    sans_io_text(&w->io, GET("/large"));
+    const char *out = sans_io_take(&w->io);
+    assert_non_null(strstr(out, "503 Service Unavailable"));
+    assert_non_null(strstr(out, "Retry-After: 1\r\n"));
+    assert_non_null(strstr(out, "\"code\":\"OVERLOADED\""));
+    assert_null(strstr(out, "ETag"));
+    sans_io_text(&w->io, GET("/nearly-large"));
+    expect_has(w, "Content-Length: 65536\r\n");
+    sans_io_text(&w->io, "HEAD /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect_has(w, "Content-Length: 65537\r\n");
+    sans_io_text(&w->io, "POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    expect_has(w, "200 OK"); /* it may have changed something: it has to hear what */
+    w->io.held = 0;
+    sans_io_text(&w->io, GET("/large"));
+    expect_has(w, "200 OK");
+    assert_int_equal(w->io.n_closed, 0);
 }
 
 static void a_stream_cut_by_its_handler_has_no_last_chunk(void **state)
@@ -628,6 +681,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(an_answer_in_full),
         T(answers_come_in_order),
+        T(large_answers_wait_until_others_are_read),
         T(elapsed_time_is_told),
         T(input_behind_a_held_request_is_bounded),
         T(reads_are_small_while_input_is_held),

@@ -28,6 +28,11 @@
 
 /* --- the server under test --- */
 
+enum {
+    HUGE_BYTES = 14000000, /* more than the kernel takes of an answer that nobody reads */
+    MIDDLING_BYTES = 60000,
+};
+
 struct world {
     struct http_server *http;
     struct workers *workers;
@@ -47,13 +52,30 @@ static void hello(struct http_req *r, void *arg)
     http_respond(r, 200, "text/plain", SLICE_LIT("hello"));
 }
 
+static void answer_bytes(struct http_req *r, size_t n)
+{
+    struct buf *b = http_scratch(r);
+    memset(buf_reserve(b, n), 'b', n);
+    b->len = n;
+    http_respond(r, 200, "application/octet-stream", buf_slice(b));
+}
+
 static void big(struct http_req *r, void *arg)
 {
     (void)arg;
-    struct buf *b = http_scratch(r);
-    memset(buf_reserve(b, 3000000), 'b', 3000000);
-    b->len = 3000000;
-    http_respond(r, 200, "application/octet-stream", buf_slice(b));
+    answer_bytes(r, 3000000);
+}
+
+static void huge(struct http_req *r, void *arg)
+{
+    (void)arg;
+    answer_bytes(r, HUGE_BYTES);
+}
+
+static void middling(struct http_req *r, void *arg)
+{
+    (void)arg;
+    answer_bytes(r, MIDDLING_BYTES);
 }
 
 static void echo(struct http_req *r, void *arg)
@@ -138,6 +160,8 @@ static void stream(struct http_req *r, void *arg)
 static const struct http_route routes[] = {
     HTTP_ROUTE(HTTP_M_GET, "/hello", hello, PERM_NONE_REQUIRED, 0),
     HTTP_ROUTE(HTTP_M_GET, "/big", big, PERM_NONE_REQUIRED, 0),
+    HTTP_ROUTE(HTTP_M_GET, "/huge", huge, PERM_NONE_REQUIRED, 0),
+    HTTP_ROUTE(HTTP_M_GET, "/middling", middling, PERM_NONE_REQUIRED, 0),
     HTTP_ROUTE(HTTP_M_PUT, "/echo", echo, PERM_NONE_REQUIRED, 1000000),
     HTTP_ROUTE(HTTP_M_GET, "/park", park, PERM_NONE_REQUIRED, 0),
     HTTP_ROUTE(HTTP_M_GET, "/trip", trip, PERM_NONE_REQUIRED, 0),
@@ -362,6 +386,116 @@ static void a_big_answer_to_a_slow_reader(void **state)
     assert_string_equal((const char *)b.p + b.len - 9, "\r\n\r\nhello");
     buf_fini(&b);
     close(fd);
+    stop(w);
+}
+
+/* A connection that asks and does not read; its answer has begun to come. */
+static int dial_idle_reader(struct world *w, const char *request)
+{
+    char c;
+    int fd = dial(w);
+    send_text(fd, request);
+    assert_int_equal(recv(fd, &c, 1, MSG_PEEK), 1);
+    return fd;
+}
+
+static uint64_t bytes_held(struct world *w)
+{
+    struct net_stats s;
+    workers_stats(w->workers, &s);
+    return s.bytes_held;
+}
+
+static void wait_until_held(struct world *w, uint64_t least, uint64_t most)
+{
+    int64_t end = clock_mono_ms() + 10000;
+    while (bytes_held(w) < least || bytes_held(w) > most) {
+        assert_true(clock_mono_ms() < end);
+        usleep(1000);
+    }
+}
+
+static void wait_until_nothing_is_held(struct world *w)
+{
+    wait_until_held(w, 0, 0);
+}
+
+/* What came is a whole answer, or a refusal; returns 1 when it is whole. */
+static int is_whole(int fd)
+{
+    struct buf b = receive(fd, SIZE_MAX);
+    const char *text = (const char *)b.p;
+    int is_ok = strncmp(text, "HTTP/1.1 200", 12) == 0;
+    size_t head = (size_t)(strstr(text, "\r\n\r\n") + 4 - text);
+    if (is_ok) {
+        assert_int_equal(b.len - head, HUGE_BYTES);
+        assert_int_equal(strspn(text + head, "b"), HUGE_BYTES);
+    } else {
+        assert_non_null(strstr(text, "HTTP/1.1 503 Service Unavailable"));
+        assert_non_null(strstr(text, "Retry-After: 1\r\n"));
+    }
+    buf_fini(&b);
+    close(fd);
+    return is_ok;
+}
+
+static void answers_that_nobody_reads_have_a_bound(void **state)
+{
+    (void)state;
+    enum { READERS = 12, LIMIT = 20000000 };
+    struct world *w = start_with(1, (struct net_limits){.held_output_bytes = LIMIT});
+    int fds[READERS];
+    int n_whole = 0;
+    for (int i = 0; i < READERS; i++) {
+        fds[i] = dial_idle_reader(w, GET_CLOSE("/huge"));
+    }
+    assert_in_range(bytes_held(w), LIMIT, LIMIT + HUGE_BYTES);
+    int small = dial(w);
+    send_text(small, GET("/hello"));
+    expect_answer(small, "200 OK", "hello");
+    for (int i = 0; i < READERS; i++) {
+        n_whole += is_whole(fds[i]);
+    }
+    assert_in_range(n_whole, 2, READERS - 1);
+    wait_until_nothing_is_held(w);
+    assert_true(is_whole(dial_idle_reader(w, GET_CLOSE("/huge"))));
+    int gone = dial_idle_reader(w, GET("/huge"));
+    wait_until_held(w, 1, HUGE_BYTES);
+    close(gone);
+    wait_until_nothing_is_held(w);
+    close(small);
+    stop(w);
+}
+
+/* Also of answers that are small each: who goes on asking and does not read is cut. */
+static void small_answers_that_nobody_reads_have_a_bound(void **state)
+{
+    (void)state;
+    enum { READERS = 12, ASKS = 200, LIMIT = 200000 };
+    struct world *w = start_with(1, (struct net_limits){.held_output_bytes = LIMIT});
+    int fds[READERS];
+    int n_cut = 0;
+    for (int i = 0; i < READERS; i++) {
+        fds[i] = dial_idle_reader(w, GET("/middling"));
+        for (int k = 1; k < ASKS; k++) {
+            (void)send(fds[i], GET("/middling"), strlen(GET("/middling")), MSG_NOSIGNAL);
+        }
+    }
+    int small = dial(w);
+    send_text(small, GET("/hello"));
+    expect_answer(small, "200 OK", "hello");
+    wait_until_held(w, 2 * LIMIT, 2 * LIMIT + 2 * MIDDLING_BYTES + 65536);
+    for (int i = 0; i < READERS; i++) {
+        struct buf b;
+        (void)shutdown(fds[i], SHUT_WR);
+        b = receive(fds[i], SIZE_MAX);
+        n_cut += b.len < (size_t)ASKS * MIDDLING_BYTES;
+        buf_fini(&b);
+        close(fds[i]);
+    }
+    assert_in_range(n_cut, 1, READERS - 1);
+    wait_until_nothing_is_held(w);
+    close(small);
     stop(w);
 }
 
@@ -783,6 +917,8 @@ int main(void)
         cmocka_unit_test(many_connections_on_two_workers),
         cmocka_unit_test(answers_come_back_from_another_thread),
         cmocka_unit_test(a_big_answer_to_a_slow_reader),
+        cmocka_unit_test(answers_that_nobody_reads_have_a_bound),
+        cmocka_unit_test(small_answers_that_nobody_reads_have_a_bound),
         cmocka_unit_test(a_long_stream_to_a_slow_reader),
         cmocka_unit_test(a_reader_that_leaves_a_stream),
         cmocka_unit_test(a_body_in_pieces),
