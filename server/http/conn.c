@@ -438,6 +438,9 @@ void http_conn_eof(struct http_conn *c)
         }
         return;
     }
+    if (c->state == CONN_HEAD && c->rest.len > 0) {
+        run_rest(c); /* whole requests may wait there for answers to be read */
+    }
     settle(c);
     if (c->state == CONN_ANSWER) {
         conn_later(c);

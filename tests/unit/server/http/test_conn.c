@@ -388,6 +388,19 @@ static void a_half_closed_client_gets_its_answers(void **state)
     assert_int_equal(w->io.n_closed, 1);
 }
 
+static void a_half_closed_client_gets_what_waited(void **state)
+{
+    struct world *w = *state;
+    w->io.queued = 1000000;
+    sans_io_text(&w->io, GET("/now") GET("/now") "GET /no");
+    expect_out(w, "");
+    w->io.queued = 1; /* not empty yet: nobody was told */
+    http_conn_eof(w->io.conn);
+    const char *out = sans_io_take(&w->io);
+    assert_non_null(strstr(strstr(out, "\r\n\r\nnow") + 7, "\r\n\r\nnow"));
+    assert_int_equal(w->io.n_closed, 1);
+}
+
 static void a_body_cut_short_is_400(void **state)
 {
     struct world *w = *state;
@@ -694,6 +707,7 @@ int main(void)
         T(an_abort_may_answer),
         T(parking_after_the_client_left_is_told_at_the_end_of_the_turn),
         T(a_half_closed_client_gets_its_answers),
+        T(a_half_closed_client_gets_what_waited),
         T(a_body_cut_short_is_400),
         T(draining_closes_idle_connections),
         T(draining_lets_requests_finish),
