@@ -336,6 +336,8 @@ static void pump(struct watch *t)
             worker_timer_start(http_worker(t->r), &t->progress, t->progress_ms);
             if (!http_stream_write(t->r, buf_slice(&t->msg))) {
                 t->state = WATCH_BLOCKED;
+                buf_fini(&t->msg); /* what was written was copied */
+                buf_init(&t->msg);
                 return;
             }
         }
