@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "client.h"
 #include "server/http/http.h"
 #include "server/net/worker.h"
 
@@ -244,77 +245,10 @@ static void stop(struct world *w)
 
 /* --- a client --- */
 
-static int dial_address(const char *address)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET};
-    const char *colon = strrchr(address, ':');
-    a.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    return fd;
-}
-
 static int dial(struct world *w)
 {
-    return dial_address(workers_address(w->workers, 0));
+    return client_dial(workers_address(w->workers, 0));
 }
-
-static void send_text(int fd, const char *text)
-{
-    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-}
-
-/* Read until `want` bytes, or the end (want = SIZE_MAX); at most 10 s of silence. */
-static struct buf receive(int fd, size_t want)
-{
-    struct buf b;
-    buf_init(&b);
-    while (b.len < want) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (poll(&p, 1, 10000) != 1) {
-            fail_msg("silence after %zu bytes: %.*s", b.len, (int)(b.len < 300 ? b.len : 300),
-                     (const char *)b.p);
-        }
-        ssize_t n = recv(fd, buf_reserve(&b, 65536), 65536, 0);
-        if (n <= 0) {
-            break;
-        }
-        b.len += (size_t)n;
-    }
-    buf_append_byte(&b, 0);
-    b.len--;
-    return b;
-}
-
-static void expect_end(int fd, const char *want)
-{
-    struct buf b = receive(fd, SIZE_MAX);
-    if (strstr((const char *)b.p, want) == NULL) {
-        fail_msg("no \"%s\" in \"%s\"", want, (const char *)b.p);
-    }
-    buf_fini(&b);
-    close(fd);
-}
-
-/* One answer with a Content-Length; checks status and body. */
-static void expect_answer(int fd, const char *status, const char *body)
-{
-    struct buf b = receive(fd, 1);
-    while (strstr((const char *)b.p, "\r\n\r\n") == NULL ||
-           strstr((const char *)b.p, body) == NULL) {
-        struct buf more = receive(fd, 1);
-        assert_true(more.len > 0);
-        buf_append(&b, more.p, more.len + 1);
-        b.len--;
-        buf_fini(&more);
-    }
-    assert_non_null(strstr((const char *)b.p, status));
-    buf_fini(&b);
-}
-
-#define GET(path)       "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
-#define GET_CLOSE(path) "GET " path " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 static void wait_for(_Atomic int *n, int want)
 {
@@ -334,12 +268,12 @@ static void many_connections_on_two_workers(void **state)
     int fds[50];
     for (int i = 0; i < 50; i++) {
         fds[i] = dial(w);
-        send_text(fds[i], GET("/hello"));
+        client_send(fds[i], GET("/hello"));
     }
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 50; i++) {
-            expect_answer(fds[i], "HTTP/1.1 200 OK", "hello");
-            send_text(fds[i], GET("/hello"));
+            client_expect_answer(fds[i], "HTTP/1.1 200 OK", "hello");
+            client_send(fds[i], GET("/hello"));
         }
     }
     struct net_stats s;
@@ -360,10 +294,10 @@ static void answers_come_back_from_another_thread(void **state)
     int fds[20];
     for (int i = 0; i < 20; i++) {
         fds[i] = dial(w);
-        send_text(fds[i], GET("/trip") GET("/hello") GET_CLOSE("/trip"));
+        client_send(fds[i], GET("/trip") GET("/hello") GET_CLOSE("/trip"));
     }
     for (int i = 0; i < 20; i++) {
-        struct buf b = receive(fds[i], SIZE_MAX);
+        struct buf b = client_receive(fds[i], SIZE_MAX);
         const char *first = strstr((const char *)b.p, "\r\n\r\n42HTTP/1.1");
         assert_non_null(first);
         assert_non_null(strstr(first, "\r\n\r\nhelloHTTP/1.1"));
@@ -379,9 +313,9 @@ static void a_big_answer_to_a_slow_reader(void **state)
     (void)state;
     struct world *w = start(1);
     int fd = dial(w);
-    send_text(fd, GET("/big") GET_CLOSE("/hello"));
+    client_send(fd, GET("/big") GET_CLOSE("/hello"));
     usleep(50000); /* the socket fills up; the rest waits in the server */
-    struct buf b = receive(fd, SIZE_MAX);
+    struct buf b = client_receive(fd, SIZE_MAX);
     assert_true(b.len > 3000000);
     assert_string_equal((const char *)b.p + b.len - 9, "\r\n\r\nhello");
     buf_fini(&b);
@@ -394,7 +328,7 @@ static int dial_idle_reader(struct world *w, const char *request)
 {
     char c;
     int fd = dial(w);
-    send_text(fd, request);
+    client_send(fd, request);
     assert_int_equal(recv(fd, &c, 1, MSG_PEEK), 1);
     return fd;
 }
@@ -423,7 +357,7 @@ static void wait_until_nothing_is_held(struct world *w)
 /* What came is a whole answer, or a refusal; returns 1 when it is whole. */
 static int is_whole(int fd)
 {
-    struct buf b = receive(fd, SIZE_MAX);
+    struct buf b = client_receive(fd, SIZE_MAX);
     const char *text = (const char *)b.p;
     int is_ok = strncmp(text, "HTTP/1.1 200", 12) == 0;
     size_t head = (size_t)(strstr(text, "\r\n\r\n") + 4 - text);
@@ -451,8 +385,8 @@ static void answers_that_nobody_reads_have_a_bound(void **state)
     }
     assert_in_range(bytes_held(w), LIMIT, LIMIT + HUGE_BYTES);
     int small = dial(w);
-    send_text(small, GET("/hello"));
-    expect_answer(small, "200 OK", "hello");
+    client_send(small, GET("/hello"));
+    client_expect_answer(small, "200 OK", "hello");
     for (int i = 0; i < READERS; i++) {
         n_whole += is_whole(fds[i]);
     }
@@ -464,6 +398,20 @@ static void answers_that_nobody_reads_have_a_bound(void **state)
     close(gone);
     wait_until_nothing_is_held(w);
     close(small);
+    stop(w);
+}
+
+static void who_takes_nothing_is_cut(void **state)
+{
+    (void)state;
+    static const char *const asks[] = {GET("/huge"), GET_CLOSE("/huge")};
+    struct world *w = start_with(1, (struct net_limits){.body_timeout_ms = 300});
+    for (size_t i = 0; i < N_ELEMENTS(asks); i++) {
+        int fd = dial_idle_reader(w, asks[i]);
+        wait_until_held(w, 1, HUGE_BYTES);
+        wait_until_nothing_is_held(w);
+        close(fd);
+    }
     stop(w);
 }
 
@@ -482,13 +430,13 @@ static void small_answers_that_nobody_reads_have_a_bound(void **state)
         }
     }
     int small = dial(w);
-    send_text(small, GET("/hello"));
-    expect_answer(small, "200 OK", "hello");
+    client_send(small, GET("/hello"));
+    client_expect_answer(small, "200 OK", "hello");
     wait_until_held(w, 2 * LIMIT, 2 * LIMIT + 2 * MIDDLING_BYTES + 65536);
     for (int i = 0; i < READERS; i++) {
         struct buf b;
         (void)shutdown(fds[i], SHUT_WR);
-        b = receive(fds[i], SIZE_MAX);
+        b = client_receive(fds[i], SIZE_MAX);
         n_cut += b.len < (size_t)ASKS * MIDDLING_BYTES;
         buf_fini(&b);
         close(fds[i]);
@@ -504,9 +452,9 @@ static void a_long_stream_to_a_slow_reader(void **state)
     (void)state;
     struct world *w = start(1);
     int fd = dial(w);
-    send_text(fd, GET_CLOSE("/stream"));
+    client_send(fd, GET_CLOSE("/stream"));
     usleep(50000);
-    struct buf b = receive(fd, SIZE_MAX);
+    struct buf b = client_receive(fd, SIZE_MAX);
     assert_int_equal(b.len -
                          (size_t)(strstr((const char *)b.p, "\r\n\r\n") + 4 - (const char *)b.p),
                      320 * (32768 + 8) + 5);
@@ -520,8 +468,8 @@ static void a_reader_that_leaves_a_stream(void **state)
     (void)state;
     struct world *w = start(1);
     int fd = dial(w);
-    send_text(fd, GET("/stream"));
-    struct buf b = receive(fd, 100000);
+    client_send(fd, GET("/stream"));
+    struct buf b = client_receive(fd, 100000);
     buf_fini(&b);
     close(fd);
     stop(w); /* leaves nothing behind: the sanitizers look */
@@ -532,12 +480,12 @@ static void a_body_in_pieces(void **state)
     (void)state;
     struct world *w = start(1);
     int fd = dial(w);
-    send_text(fd, "PUT /echo HTTP/1.1\r\nHost: a\r\nConnec");
+    client_send(fd, "PUT /echo HTTP/1.1\r\nHost: a\r\nConnec");
     usleep(5000);
-    send_text(fd, "tion: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe");
+    client_send(fd, "tion: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe");
     usleep(5000);
-    send_text(fd, "llo\r\n0\r\n\r\n");
-    expect_end(fd, "\r\n\r\nhello");
+    client_send(fd, "llo\r\n0\r\n\r\n");
+    client_expect_end(fd, "\r\n\r\nhello");
     stop(w);
 }
 
@@ -547,7 +495,7 @@ static void a_refused_upload_hears_why(void **state)
     struct world *w = start(1);
     int fd = dial(w);
     static char block[65536];
-    send_text(fd, "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
+    client_send(fd, "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
     for (int i = 0; i < 8;
          i++) { /* the server reads on for a while: a reset could eat the answer */
         assert_int_equal(send(fd, block, sizeof(block), MSG_NOSIGNAL), sizeof(block));
@@ -570,7 +518,7 @@ static void a_client_that_leaves_a_parked_request(void **state)
     (void)state;
     struct world *w = start(1);
     int fd = dial(w);
-    send_text(fd, GET("/park"));
+    client_send(fd, GET("/park"));
     wait_for(&w->n_parked, 1);
     close(fd);
     wait_for(&w->n_aborts, 1);
@@ -587,15 +535,15 @@ static void draining_answers_parked_requests_and_refuses_new_ones(void **state)
     int parked[10];
     for (int i = 0; i < 10; i++) {
         parked[i] = dial(w);
-        send_text(parked[i], GET("/park"));
+        client_send(parked[i], GET("/park"));
     }
     wait_for(&w->n_parked, 10);
     workers_drain(w->workers);
     workers_drain(w->workers); /* twice is once */
     for (int i = 0; i < 10; i++) {
-        expect_end(parked[i], "Connection: close");
+        client_expect_end(parked[i], "Connection: close");
     }
-    expect_end(idle, "");
+    client_expect_end(idle, "");
     int64_t start_at = clock_mono_ms();
     workers_stop(w->workers, 5000);
     assert_true(clock_mono_ms() - start_at < 4000); /* nothing left to wait for */
@@ -608,9 +556,9 @@ static void stopping_cuts_what_does_not_end(void **state)
     (void)state;
     struct world *w = start(1);
     int fd = dial(w);
-    send_text(fd, GET("/stream")); /* never read on */
+    client_send(fd, GET("/stream")); /* never read on */
     int half = dial(w);
-    send_text(half, "GET /hello HT");
+    client_send(half, "GET /hello HT");
     usleep(20000);
     int64_t start_at = clock_mono_ms();
     workers_stop(w->workers, 100);
@@ -627,7 +575,7 @@ static void stopping_waits_for_answers_that_are_owed(void **state)
     struct world *w = start(1);
     int fd = dial(w);
     atomic_store(&w->core_delay_ms, 300);
-    send_text(fd, GET("/trip"));
+    client_send(fd, GET("/trip"));
     usleep(20000);
     int64_t start_at = clock_mono_ms();
     workers_stop(w->workers,
@@ -658,7 +606,7 @@ static int stop_with_debts(void)
     if (http_server_add(http, &row, 1, &e) != 0 || workers_start(&o, &ws, &e) != 0) {
         return 2;
     }
-    send_text(dial_address(workers_address(ws, 0)), GET("/never"));
+    client_send(client_dial(workers_address(ws, 0)), GET("/never"));
     wait_for(&n_held, 1);
     int64_t start_at = clock_mono_ms();
     workers_drain(ws);
@@ -761,8 +709,8 @@ static void a_crowd_comes_and_goes(void **state)
     }
     assert_int_equal(s.accepted, CROWD * VISITS);
     int fd = dial(w);
-    send_text(fd, GET_CLOSE("/hello"));
-    expect_end(fd, "hello");
+    client_send(fd, GET_CLOSE("/hello"));
+    client_expect_end(fd, "hello");
     stop(w);
 }
 
@@ -773,18 +721,18 @@ static void a_source_has_its_limit(void **state)
     int fds[5];
     for (int i = 0; i < 5; i++) {
         fds[i] = dial(w);
-        send_text(fds[i], GET("/hello"));
-        expect_answer(fds[i], "200 OK", "hello");
+        client_send(fds[i], GET("/hello"));
+        client_expect_answer(fds[i], "200 OK", "hello");
     }
     int one_more = dial(w);
-    expect_end(one_more, "");
+    client_expect_end(one_more, "");
     close(fds[0]);
     int64_t end = clock_mono_ms() + 10000;
     for (int is_let_in = 0; !is_let_in;) { /* the place of the one that left is free again */
         assert_true(clock_mono_ms() < end);
         int fd = dial(w);
         (void)send(fd, GET_CLOSE("/hello"), sizeof(GET_CLOSE("/hello")) - 1, MSG_NOSIGNAL);
-        struct buf b = receive(fd, SIZE_MAX);
+        struct buf b = client_receive(fd, SIZE_MAX);
         is_let_in = strstr((const char *)b.p, "hello") != NULL;
         buf_fini(&b);
         close(fd);
@@ -806,10 +754,10 @@ static void there_is_a_cap_on_all_connections(void **state)
     int fds[3];
     for (int i = 0; i < 3; i++) {
         fds[i] = dial(w);
-        send_text(fds[i], GET("/hello"));
-        expect_answer(fds[i], "200 OK", "hello");
+        client_send(fds[i], GET("/hello"));
+        client_expect_answer(fds[i], "200 OK", "hello");
     }
-    expect_end(dial(w), "");
+    client_expect_end(dial(w), "");
     struct net_stats s;
     workers_stats(w->workers, &s);
     assert_int_equal(s.connections, 3);
@@ -828,8 +776,8 @@ static void no_free_descriptor(void **state)
     struct world *w = start(1);
     struct rlimit before;
     int fd = dial(w);
-    send_text(fd, GET("/hello"));
-    expect_answer(fd, "200 OK", "hello");
+    client_send(fd, GET("/hello"));
+    client_expect_answer(fd, "200 OK", "hello");
     int second = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in a;
     socklen_t len = sizeof(a);
@@ -838,14 +786,14 @@ static void no_free_descriptor(void **state)
     struct rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     assert_int_equal(connect(second, (struct sockaddr *)&a, len), 0);
-    send_text(second, GET_CLOSE("/hello"));
+    client_send(second, GET_CLOSE("/hello"));
     clock_t cpu = clock();
     usleep(250000);
     cpu = clock() - cpu;
-    send_text(fd, GET("/hello")); /* others go on */
-    expect_answer(fd, "200 OK", "hello");
+    client_send(fd, GET("/hello")); /* others go on */
+    client_expect_answer(fd, "200 OK", "hello");
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    expect_end(second, "hello");
+    client_expect_end(second, "hello");
     assert_true(cpu < CLOCKS_PER_SEC / 10);
     close(fd);
     stop(w);
@@ -859,10 +807,10 @@ static void timeouts_reach_the_socket(void **state)
     int slow = dial(w);
     int idle = dial(w);
     int64_t from = clock_mono_ms();
-    send_text(slow, "GET /he");
-    expect_end(slow, "408 Request Timeout");
+    client_send(slow, "GET /he");
+    client_expect_end(slow, "408 Request Timeout");
     assert_in_range(clock_mono_ms() - from, 60, 5000);
-    expect_end(idle, "");
+    client_expect_end(idle, "");
     assert_in_range(clock_mono_ms() - from, 120, 5000);
     stop(w);
 }
@@ -918,6 +866,7 @@ int main(void)
         cmocka_unit_test(answers_come_back_from_another_thread),
         cmocka_unit_test(a_big_answer_to_a_slow_reader),
         cmocka_unit_test(answers_that_nobody_reads_have_a_bound),
+        cmocka_unit_test(who_takes_nothing_is_cut),
         cmocka_unit_test(small_answers_that_nobody_reads_have_a_bound),
         cmocka_unit_test(a_long_stream_to_a_slow_reader),
         cmocka_unit_test(a_reader_that_leaves_a_stream),
