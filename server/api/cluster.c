@@ -357,6 +357,7 @@ void api_cluster_compact(struct http_req *r, void *arg)
 
 /* --- snapshot download: the file is unlinked at once and lives as long as the download --- */
 
+/* Also called when the client is gone. */
 static void snapshot_more(struct http_req *r)
 {
     struct admin *m = http_data(r);
@@ -382,15 +383,6 @@ static void snapshot_more(struct http_req *r)
     }
 }
 
-/* The client is gone: no drain will come any more. */
-static void snapshot_abort(struct http_req *r)
-{
-    struct admin *m = http_data(r);
-    if (m->fd >= 0 && http_is_gone(r)) {
-        snapshot_more(r);
-    }
-}
-
 static void snapshot_made(struct core_request *q)
 {
     struct admin *m = admin_of(q);
@@ -408,7 +400,6 @@ static void snapshot_made(struct core_request *q)
     now_headers(m);
     http_add_header(m->r, "Content-Disposition", "attachment; filename=\"muster.snap\"");
     http_set_data(m->r, m);
-    http_on_abort(m->r, snapshot_abort);
     http_stream_begin_sized(m->r, 200, "application/octet-stream", (uint64_t)st.st_size);
     http_stream_on_drain(m->r, snapshot_more);
     snapshot_more(m->r);

@@ -96,6 +96,7 @@ static void save_work(uv_work_t *w)
     s->code = rc;
 }
 
+/* Also called when the client is gone. */
 static void send_more(struct http_req *r)
 {
     struct saving *s = http_data(r);
@@ -111,15 +112,6 @@ static void send_more(struct http_req *r)
     http_stream_end(r);
 }
 
-/* The client is gone: no drain will come any more. */
-static void on_abort(struct http_req *r)
-{
-    struct saving *s = http_data(r);
-    if (s->file != NULL && http_is_gone(r)) {
-        send_more(r);
-    }
-}
-
 static void saved(uv_work_t *w, int status)
 {
     struct saving *s = CONTAINER_OF(w, struct saving, work);
@@ -133,7 +125,6 @@ static void saved(uv_work_t *w, int status)
     }
     consul_read_headers(s->g, s->index);
     http_set_data(r, s);
-    http_on_abort(r, on_abort);
     http_stream_begin_sized(r, 200, "application/x-gzip", s->left.len);
     http_stream_on_drain(r, send_more);
     send_more(r);

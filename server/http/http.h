@@ -158,6 +158,7 @@ void http_stream_begin_sized(struct http_req *r, int status, const char *content
 /* Copies. Returns 1 while more may be written now, 0 when the peer is slow: wait for on_drain (at
  * most 1 MiB is held). */
 int http_stream_write(struct http_req *r, struct slice data);
+/* There is room again; or the client is gone, and nothing else was asked to be told of that. */
 void http_stream_on_drain(struct http_req *r, void (*fn)(struct http_req *r));
 void http_stream_end(struct http_req *r);
 /* Cut the connection without the final chunk: the client sees an error, not a short body. */

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import tarfile
 import tempfile
 import uuid
@@ -283,3 +284,22 @@ def test_who_may(guarded):
     r = a.delete("/v1/snapshot")
     assert r.status == 405 and r.headers["allow"] == "OPTIONS,GET,PUT"
     assert json.loads(files_of(snapshot)["meta.json"])["Version"] == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/snapshot", "/api/v1/snapshot"])
+def test_client_vanishes_in_a_download(single, path):
+    """Half-closed first, as a client does that has no more to ask, then cut: the download ends, and another one may begin."""
+    for i in range(28):
+        ok(single.put(f"/v1/kv/large/{i}", os.urandom(512 * 1024)))
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.connect(("127.0.0.1", single.http_port))
+    s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert s.recv(1000).startswith(b"HTTP/1.1 200")
+    s.shutdown(socket.SHUT_WR)
+    ok(single.get("/v1/status/leader"))  # whichever worker: the end was seen soon after
+    assert single.put("/v1/snapshot", b"").status == 500
+    s.close()
+    wait_for(lambda: single.get("/v1/snapshot").status == 200, 5, "another one")
+    assert single.stop(10) == 0
+    single.start()
