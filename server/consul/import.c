@@ -605,6 +605,42 @@ static int take_config(const struct import *m, struct slice value, struct import
 
 /* --- all of them --- */
 
+/* What the store would refuse is told before anything is changed. */
+static int check_op(const struct op *o, struct err *e)
+{
+    struct command cmd = {.type = CMD_TXN, .u.txn = {.n = 1, .ops = o}};
+    struct command back;
+    struct buf b;
+    buf_init(&b);
+    command_encode(&b, &cmd);
+    int rc = command_decode(buf_slice(&b), &back);
+    buf_fini(&b);
+    return rc == 0 ? 0 : bad(e, "a text or a list of it is longer than what can be stored");
+}
+
+static int check_ops(const struct state_record *r, const struct imported *x, struct err *e)
+{
+    struct op node = {.type = OP_NODE_SET, .u.node = x->node};
+    struct op service = {.type = OP_SERVICE_SET, .u.service = x->service};
+    struct op check = {.type = OP_CHECK_SET, .u.check = x->check};
+    struct op session = {.type = OP_SESSION_CREATE, .u.session = x->session};
+    struct op key = {.type = OP_KEY_SET, .u.key = x->key};
+    int rc = r->type == STATE_REGISTER ? check_op(&node, e) : 0;
+    check.u.check.lease_id = session.u.session.row.meta.lease = 1; /* drawn when it is written */
+    rc = rc == 0 && x->has_service ? check_op(&service, e) : rc;
+    rc = rc == 0 && x->has_check ? check_op(&check, e) : rc;
+    rc = rc == 0 && r->type == STATE_SESSION ? check_op(&session, e) : rc;
+    rc = rc == 0 && r->type == STATE_KEY ? check_op(&key, e) : rc;
+    for (size_t i = 0; rc == 0 && i < x->n_docs && x->docs[i].name.len != 0; i++) {
+        const struct import_doc *d = &x->docs[i];
+        struct op body = {.type = OP_RECORD_SET, .u.record = {d->kind, d->name, d->body}};
+        struct op claim = {.type = OP_RECORD_SET, .u.record = {d->claim_kind, d->claim, d->name}};
+        rc = check_op(&body, e);
+        rc = rc == 0 && d->claim.len != 0 ? check_op(&claim, e) : rc;
+    }
+    return rc;
+}
+
 static int take(const struct import *m, const struct state_record *r, struct imported *out,
                 struct err *e)
 {
@@ -651,5 +687,6 @@ int import_record(const struct import *m, const struct state_record *r, struct i
                        IMPORT_RECORD_MAX);
     }
     int rc = take(m, r, out, e);
+    rc = rc == 0 ? check_ops(r, out, e) : rc;
     return rc < 0 ? err_wrap(e, "%s", state_name(r->type)) : rc;
 }

@@ -40,6 +40,7 @@ void *restore_alloc(void *arg, size_t size)
         b = mem_alloc(head + cap);
         *b = (struct arena_block){.next = r->mem, .cap = cap};
         r->mem = b;
+        r->n_memory += cap;
     }
     uint8_t *p = (uint8_t *)b + head + b->used;
     b->used += size;
@@ -53,6 +54,7 @@ static void arena_clear(struct restore *r)
         r->mem = b->next;
         mem_free(b);
     }
+    r->n_memory = 0;
 }
 
 struct slice restore_keep(struct restore *r, struct slice s)
@@ -295,7 +297,8 @@ struct op *restore_op(struct restore *r, enum op_type type)
 
 int restore_is_full(const struct restore *r)
 {
-    return r->n >= RESTORE_OPS_MAX || r->bytes >= RESTORE_BYTES_MAX;
+    return r->n >= RESTORE_OPS_MAX || r->bytes >= RESTORE_BYTES_MAX ||
+           (r->n > 0 && r->n_memory >= RESTORE_MEMORY_MAX);
 }
 
 static int is_access(struct slice kind)
@@ -307,7 +310,6 @@ void restore_set(struct restore *r, struct slice kind, struct slice name, struct
 {
     struct op *o = restore_op(r, OP_RECORD_SET);
     o->u.record = (struct op_record){kind, name, body};
-    r->bytes += body.len;
     r->is_acl |= is_access(kind);
 }
 
@@ -367,7 +369,6 @@ static void plan_service(struct restore *r, const struct imported *x)
     if (o->u.service.is_agent && !restore_is_member(r, o->u.service.node)) {
         o->u.service.node = slice_str(r->o.self);
     }
-    r->bytes += x->service.row.extra.len + x->service.row.metadata.len + x->service.row.tags.len;
 }
 
 static int has_service(struct restore *r, const struct op_check *c)
@@ -414,7 +415,6 @@ static void plan_check(struct restore *r, const struct imported *x)
     if (x->check.is_agent && !restore_is_member(r, x->check.name.node)) {
         o->u.check.name.node = slice_str(r->o.self);
     }
-    r->bytes += x->check.row.output.len + x->check.row.definition.len;
 }
 
 /* --- sessions and keys --- */
@@ -498,7 +498,6 @@ static void write_key(struct restore *r, enum op_type type, const struct op_key 
     struct op *o = restore_op(r, type);
     o->u.key = *key;
     o->u.key.session = session;
-    r->bytes += key->value.len;
 }
 
 static void plan_key(struct restore *r, const struct imported *x)
@@ -673,6 +672,14 @@ static void plan_one(struct restore *r, const struct imported *x)
     }
 }
 
+/* What a record comes to is about as large as the record. */
+static void plan_counted(struct restore *r, const struct imported *x, const struct state_record *of)
+{
+    size_t before = r->n;
+    plan_one(r, x);
+    r->bytes += (r->n - before) * of->value.len;
+}
+
 /* 1 when the phase is over, 0 when the batch is full; an error cannot be, it was all read. */
 static int plan_records(struct restore *r, struct err *e)
 {
@@ -694,7 +701,7 @@ static int plan_records(struct restore *r, struct err *e)
             return rc;
         }
         if (rc == 1) {
-            plan_one(r, &x);
+            plan_counted(r, &x, &rec);
         }
         if (r->n == 0) { /* nothing borrows from it */
             arena_clear(r);
@@ -753,6 +760,7 @@ int restore_plan(struct restore *r, struct err *e)
     char mark[UUID_SIZE + 1];
     begin(r);
     r->v = view_open(r->o.store);
+    r->revision = r->revision != 0 ? r->revision : view_revision(r->v);
     int rc = plan(r, e);
     view_close(r->v);
     r->v = NULL;
@@ -778,8 +786,8 @@ const struct op *restore_ops(const struct restore *r, size_t *out_n)
 
 int64_t restore_wait_ms(const struct restore *r)
 {
-    int64_t left = r->wait_until - clock_wall_ms();
-    return left < 0 ? 50 : left + 50;
+    int64_t left = r->wait_until - clock_wall_ms(); /* of another clock, maybe */
+    return left < 0 ? 50 : (left < RESTORE_WAIT_MAX_MS ? left : RESTORE_WAIT_MAX_MS) + 50;
 }
 
 void restore_done(struct restore *r, int is_changed)

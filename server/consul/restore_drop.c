@@ -11,6 +11,13 @@
 
 enum { FULL = 1 }; /* what a scan is stopped with */
 
+/* What a client makes meanwhile stays, as if it came after: else one that makes things as fast as
+ * they go would hold up the end. */
+static int is_old(const struct restore *r, const struct row_meta *m)
+{
+    return !m->is_deleted && m->create_rev <= r->revision;
+}
+
 static int on_key(void *arg, struct slice key, const struct user_row *row)
 {
     struct restore *r = arg;
@@ -19,7 +26,7 @@ static int on_key(void *arg, struct slice key, const struct user_row *row)
         buf_append_slice(&r->resume, key);
         return FULL;
     }
-    if (!row->meta.is_deleted && !restore_has(r, ID_KEY, key, slice_of(NULL, 0))) {
+    if (is_old(r, &row->meta) && !restore_has(r, ID_KEY, key, slice_of(NULL, 0))) {
         restore_op(r, OP_KEY_DELETE)->u.key.key = restore_keep(r, key);
     }
     return 0;
@@ -28,7 +35,7 @@ static int on_key(void *arg, struct slice key, const struct user_row *row)
 static int on_session(void *arg, struct slice id, const struct session_row *row)
 {
     struct restore *r = arg;
-    if (!row->meta.is_deleted && !restore_has(r, ID_SESSION, id, slice_of(NULL, 0))) {
+    if (is_old(r, &row->meta) && !restore_has(r, ID_SESSION, id, slice_of(NULL, 0))) {
         restore_op(r, OP_SESSION_DESTROY)->u.session.id = restore_keep(r, id);
     }
     return restore_is_full(r) ? FULL : 0;
@@ -38,7 +45,7 @@ static int on_check(void *arg, const struct check_name *n, const struct check_ro
 {
     struct restore *r = arg;
     int is_own = slice_eq(n->id, SLICE_LIT("serfHealth")) && restore_is_member(r, n->node);
-    if (row->meta.is_deleted || is_own || restore_has(r, ID_CHECK, n->node, n->id) ||
+    if (!is_old(r, &row->meta) || is_own || restore_has(r, ID_CHECK, n->node, n->id) ||
         (row->is_agent && restore_has(r, ID_AGENT_CHECK, n->id, slice_of(NULL, 0)))) {
         return 0;
     }
@@ -55,7 +62,7 @@ static int on_place(void *arg, struct slice node, struct slice service_id,
 {
     struct restore *r = arg;
     int is_own = slice_eq(service_id, SLICE_LIT("consul")) && restore_is_member(r, node);
-    if (row->meta.is_deleted || is_own || restore_has(r, ID_SERVICE, node, service_id) ||
+    if (!is_old(r, &row->meta) || is_own || restore_has(r, ID_SERVICE, node, service_id) ||
         (row->is_agent && restore_has(r, ID_AGENT_SERVICE, service_id, slice_of(NULL, 0)))) {
         return 0;
     }
@@ -69,7 +76,7 @@ static int on_place(void *arg, struct slice node, struct slice service_id,
 static int on_node(void *arg, struct slice name, const struct node_row *row)
 {
     struct restore *r = arg;
-    if (!row->meta.is_deleted && !row->is_member &&
+    if (is_old(r, &row->meta) && !row->is_member &&
         !restore_has(r, ID_NODE, name, slice_of(NULL, 0))) {
         restore_op(r, OP_NODE_DELETE)->u.node.name = restore_keep(r, name);
     }
@@ -88,7 +95,7 @@ static int on_record(void *arg, struct slice name, const struct record_row *row)
     const struct dropping *d = arg;
     struct restore *r = d->r;
     struct slice claim_kind, claim;
-    if (row->meta.is_deleted || restore_has(r, ID_RECORD, d->kind, name)) {
+    if (!is_old(r, &row->meta) || restore_has(r, ID_RECORD, d->kind, name)) {
         return 0;
     }
     restore_claim_of(r, d->kind, row->body, &claim_kind, &claim);

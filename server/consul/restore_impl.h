@@ -13,10 +13,12 @@ enum {
     RESTORE_OPS_MAX = 240, /* and one record more */
     RESTORE_OPS_MORE = 15,
     RESTORE_BYTES_MAX = 1024 * 1024,
+    RESTORE_MEMORY_MAX = 4 * 1024 * 1024, /* that a batch holds of records */
     RESTORE_IDS_MAX = 4 * 1000 * 1000,
     RESTORE_FOREIGN_MAX = 64,
     RESTORE_TRIES = 5,
     RESTORE_WAITS = 3,
+    RESTORE_WAIT_MAX_MS = 60 * 1000,
 };
 
 enum restore_phase {
@@ -54,8 +56,9 @@ struct restore {
     struct restore_options o;
     struct spool *spool;
     struct slice state;
-    uint64_t seed; /* of the ids */
-    uint64_t *ids; /* sorted: hashes of what the snapshot has */
+    mu_rev revision; /* at the first batch: what came later was not there to be replaced */
+    uint64_t seed;   /* of the ids */
+    uint64_t *ids;   /* sorted: hashes of what the snapshot has */
     size_t n_ids, cap_ids;
     struct slice
         foreign[RESTORE_FOREIGN_MAX]; /* members of the cluster it comes from, not of this */
@@ -66,7 +69,8 @@ struct restore {
     struct view *v;                                        /* while a batch is planned */
     struct op ops[RESTORE_OPS_MAX + RESTORE_OPS_MORE + 1]; /* and the mark of access control */
     size_t n, bytes;
-    int is_acl; /* the batch changes what access control knows */
+    size_t n_memory; /* of mem */
+    int is_acl;      /* the batch changes what access control knows */
     struct arena_block *mem;
     struct slice last_node;
     int64_t delayed_until; /* of the keys so far */

@@ -180,7 +180,7 @@ struct restoring {
     struct worker_timer timer;
     struct restore *restore;
     int64_t hold_until; /* for a leader */
-    int is_waiting;     /* for the timer */
+    int64_t wait_until; /* what the timer is for */
     int code;           /* of the work: enum restore_step, or an error */
     struct err err;
 };
@@ -225,31 +225,30 @@ static void fail(struct restoring *x, int code, const char *text)
                                              : err_title(code));
 }
 
+static void wait(struct restoring *x, int64_t until);
+
 static void on_timer(struct worker_timer *t)
 {
     struct restoring *x = CONTAINER_OF(t, struct restoring, timer);
-    x->is_waiting = 0;
-    gate(x);
-}
-
-/* This node goes down, or the client is gone: a wait ends, work goes on to its next step. */
-static void on_restore_abort(struct http_req *r)
-{
-    struct restoring *x = http_data(r);
-    if (x->is_waiting) {
-        x->is_waiting = 0;
-        worker_timer_stop(http_worker(r), &x->timer);
-        fail(x, MU_E_DRAINING, http_is_gone(r) ? "the client went away" : "this node goes down");
+    struct core_glance look;
+    core_glance(x->c->core, &look);
+    if (look.is_draining) {
+        fail(x, MU_E_DRAINING, "this node goes down");
+    } else if (clock_mono_ms() < x->wait_until) {
+        wait(x, x->wait_until);
+    } else {
+        gate(x);
     }
 }
 
-static void wait(struct restoring *x, int64_t ms)
+/* In steps, as this node may go down meanwhile. A client that goes away ends nothing: what is
+ * restored by half is worse than an answer that nobody hears. */
+static void wait(struct restoring *x, int64_t until)
 {
-    x->is_waiting = 1;
+    int64_t left = until - clock_mono_ms();
+    x->wait_until = until;
     x->timer.fire = on_timer;
-    http_set_data(x->r, x);
-    http_on_abort(x->r, on_restore_abort);
-    worker_timer_start(http_worker(x->r), &x->timer, ms);
+    worker_timer_start(http_worker(x->r), &x->timer, left < STEP_MS ? left : STEP_MS);
 }
 
 /* No leader: a while. */
@@ -259,7 +258,7 @@ static void hold(struct restoring *x, const struct core_request *q)
     core_glance(x->c->core, &look);
     if (q->code == MU_E_NO_LEADER && !look.is_draining &&
         clock_mono_ms() + STEP_MS < x->hold_until) {
-        wait(x, STEP_MS);
+        wait(x, clock_mono_ms() + STEP_MS);
     } else {
         fail(x, q->code, q->err.text);
     }
@@ -333,7 +332,7 @@ static void planned(uv_work_t *w, int status)
     } else if (look.is_draining) {
         fail(x, MU_E_DRAINING, "this node goes down");
     } else if (x->code == RESTORE_WAIT) {
-        wait(x, restore_wait_ms(x->restore));
+        wait(x, clock_mono_ms() + restore_wait_ms(x->restore));
     } else {
         propose(x);
     }

@@ -303,3 +303,72 @@ def test_client_vanishes_in_a_download(single, path):
     wait_for(lambda: single.get("/v1/snapshot").status == 200, 5, "another one")
     assert single.stop(10) == 0
     single.start()
+
+
+class Halfway:
+    """A restore that waits half-way, as one lock is delayed: what the snapshot has is there, what it does not have is not gone."""
+
+    def __init__(self, node, delay="2s"):
+        self.node = node
+        self.session = ok(node.put("/v1/session/create", {"LockDelay": delay})).json["ID"]
+        assert ok(node.put(f"/v1/kv/half/lock?acquire={self.session}", b"x")).json
+        ok(node.put("/v1/kv/half/there", b"x"))
+        self.snapshot = save(node)
+        ok(node.delete("/v1/kv/half/there"))
+        ok(node.put("/v1/kv/half/late", b"x"))
+        ok(node.put("/v1/session/destroy/" + self.session))
+
+    def begin(self, node=None):
+        node = node or self.node
+        self.connection = node.connect(60)
+        headers = {"X-Consul-Token": node.cluster.token} if node.cluster.token else {}
+        self.connection.request("PUT", "/v1/snapshot", self.snapshot, headers)
+        wait_for(lambda: node.get("/v1/kv/half/there?stale").status == 200, 10, "the first half")
+        assert node.get("/v1/kv/half/late?stale").status == 200
+        return self
+
+    def answer(self):
+        r = self.connection.getresponse()
+        return r.status, r.read().decode()
+
+    def is_whole(self, node):
+        return (ok(node.get("/v1/kv/half/lock?consistent")).json[0].get("Session") == self.session and node.get("/v1/kv/half/late?consistent").status == 404
+                and node.get("/v1/kv/half/there?consistent").status == 200)
+
+
+def test_one_at_a_time_and_the_client_goes(single):
+    half = Halfway(single).begin()
+    busy = b"this node saves or restores another snapshot; try again when it is done"
+    for r in (single.put("/v1/snapshot", half.snapshot), single.get("/v1/snapshot")):
+        assert r.status == 500 and r.body == busy
+    half.connection.close()
+    made = {"kv/half/meanwhile": b"x", "agent/service/register": {"Name": "meanwhile", "Check": {"TTL": "1h"}}, "catalog/register": {"Node": "meanwhile", "Address": "10.0.0.1"}, "session/create": {"Name": "meanwhile"},
+            "config": {"Kind": "service-defaults", "Name": "meanwhile", "Protocol": "http"}}
+    for path, body in made.items():
+        ok(single.put("/v1/" + path, body))
+    wait_for(lambda: half.is_whole(single), 10, "the second half, which nobody asks about")
+    wait_for(lambda: single.get("/v1/snapshot").status == 200, 5, "the turn to be given back")
+    # What was made meanwhile stays: one that makes things all the time could not hold up the end.
+    for path in ("kv/half/meanwhile", "catalog/service/meanwhile", "health/checks/meanwhile", "catalog/node/meanwhile", "session/list", "config/service-defaults/meanwhile"):
+        assert len(single.get("/v1/" + path).json or "") > 0, path
+
+
+def test_node_goes_down_in_a_restore(single):
+    half = Halfway(single, "60s").begin()
+    single.process.terminate()
+    status, text = half.answer()
+    assert status == 500 and text.startswith("the restore broke off after ") and text.endswith(" changes: this node goes down. Restoring it again completes it.")
+    assert single.stop(5) == 0
+    single.start()
+    wait_for(lambda: single.get("/v1/kv/half/there").status == 200, 10, "what was done to be there")
+    assert single.get("/v1/kv/half/late").status == 200 and not half.is_whole(single)
+
+
+def test_leader_dies_in_a_restore(cluster):
+    """The node that restores waits for the next leader and goes on; so does another restore of the same on another node."""
+    leader = cluster.leader()
+    others = [x for x in cluster.nodes if x is not leader]
+    first = Halfway(others[0]).begin()
+    leader.kill()
+    wait_for(lambda: restore(others[1], first.snapshot), 20, "the second one")
+    assert first.answer() == (200, "") and first.is_whole(others[1])

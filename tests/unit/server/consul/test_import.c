@@ -90,6 +90,28 @@ static void registrations(void **state)
     done(&f);
 }
 
+/* What the store takes only in pieces is refused while nothing is changed yet. */
+static void too_long_for_the_store(void **state)
+{
+    struct fixture f = {0};
+    struct buf text;
+    (void)state;
+    for (unsigned n = 10; n <= 1000; n += 990) {
+        buf_init(&text);
+        buf_append_str(&text, "{\"Node\":\"n\",\"Address\":\"10.0.0.1\",\"NodeMeta\":{\"a\":\"b\"");
+        for (unsigned i = 0; i < n; i++) {
+            buf_printf(&text, ",\"key%u\":\"%0500u\"", i, i);
+        }
+        buf_append(&text, "}}", 3);
+        assert_int_equal(given(&f, STATE_REGISTER, (char *)text.p),
+                         n < 1000 ? 0 : MU_E_BAD_REQUEST);
+        buf_fini(&text);
+        done(&f);
+    }
+    assert_string_equal(f.e.text,
+                        "register: a text or a list of it is longer than what can be stored");
+}
+
 static void checks_of_the_cluster(void **state)
 {
     struct fixture f = {0};
@@ -263,9 +285,13 @@ static void what_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(registrations),     cmocka_unit_test(checks_of_the_cluster),
-        cmocka_unit_test(sessions_and_keys), cmocka_unit_test(documents),
-        cmocka_unit_test(entries),           cmocka_unit_test(access_control),
+        cmocka_unit_test(registrations),
+        cmocka_unit_test(too_long_for_the_store),
+        cmocka_unit_test(checks_of_the_cluster),
+        cmocka_unit_test(sessions_and_keys),
+        cmocka_unit_test(documents),
+        cmocka_unit_test(entries),
+        cmocka_unit_test(access_control),
         cmocka_unit_test(what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
