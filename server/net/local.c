@@ -2,6 +2,7 @@
 /* Unix sockets: a file that can be connected to. What an earlier process left behind is told from
  * what listens and from what is no socket at all; only the first is removed. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -81,8 +82,8 @@ static int open_file(int fd, const struct sockaddr_un *un, unsigned mode, struct
     if (bind(fd, (const struct sockaddr *)un, sizeof(*un)) != 0) {
         return -1;
     }
-    if (chmod(un->sun_path, (mode_t)mode) != 0 || lstat(un->sun_path, &st) != 0 ||
-        listen(fd, BACKLOG) != 0) {
+    if (fchmodat(AT_FDCWD, un->sun_path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) != 0 ||
+        lstat(un->sun_path, &st) != 0 || listen(fd, BACKLOG) != 0) {
         int why = errno;
         (void)unlink(un->sun_path);
         errno = why;
