@@ -16,6 +16,7 @@
 
 struct monitor {
     struct http_req *r;
+    struct consul *c;
     struct log_tap tap;
     struct mailbox *reply; /* of the request's worker: all that others touch of it */
     struct mail_job job;
@@ -93,9 +94,35 @@ static void put_lost(struct monitor *m, struct buf *out, uint64_t n_lost)
     m->tap.render(out, &line);
 }
 
+/* Whether the client still may: a stream outlives many a token. */
+static int is_allowed(struct monitor *m)
+{
+    struct consul_call k = {.r = m->r, .c = m->c};
+    return consul_who(&k) == 0 &&
+           access_allows(k.who, ACCESS_AGENT, slice_str(core_node_name(m->c->core)), ACCESS_READ);
+}
+
+/* The client is gone or may no more, or the server stops. */
+static void end(struct http_req *r)
+{
+    struct monitor *m = http_data(r);
+    if (m->is_ending) {
+        return;
+    }
+    log_tap_remove(&m->tap);
+    m->is_ending = 1;
+    if (!atomic_load(&m->is_posted)) {
+        http_stream_end(r);
+    }
+}
+
 static void pump(struct monitor *m)
 {
     struct buf lines;
+    if (!is_allowed(m)) {
+        end(m->r);
+        return;
+    }
     buf_init(&lines);
     uint64_t n_lost = log_tap_take(&m->tap, &lines);
     if (n_lost != 0) {
@@ -121,17 +148,6 @@ static void on_drained(struct http_req *r)
     struct monitor *m = http_data(r);
     if (m->is_blocked && !m->is_ending) {
         pump(m);
-    }
-}
-
-/* The client is gone, or the server stops. */
-static void on_abort(struct http_req *r)
-{
-    struct monitor *m = http_data(r);
-    log_tap_remove(&m->tap);
-    m->is_ending = 1;
-    if (!atomic_load(&m->is_posted)) {
-        http_stream_end(r);
     }
 }
 
@@ -168,6 +184,7 @@ void consul_agent_monitor(struct consul_call *k)
     struct slice level;
     memset(m, 0, sizeof(*m));
     m->r = k->r;
+    m->c = k->c;
     m->tap.level = LOG_INFO;
     m->tap.render = consul_flag(k->r, "logjson") ? render_json : render_text;
     m->tap.wake = on_line;
@@ -187,7 +204,7 @@ void consul_agent_monitor(struct consul_call *k)
         return;
     }
     http_set_data(k->r, m);
-    http_on_abort(k->r, on_abort);
+    http_on_abort(k->r, end);
     http_stream_begin(k->r, 200, "text/plain; charset=utf-8");
     http_stream_on_drain(k->r, on_drained);
     http_park(k->r);

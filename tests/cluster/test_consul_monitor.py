@@ -102,6 +102,15 @@ def test_only_who_may_read_the_agent():
             wait_for(lambda: node.get("/v1/status/leader").json, what="a leader")
             r = node.get("/v1/agent/monitor")
             assert r.status == 403 and b"lacks permission 'agent:read' on \"n1\"" in r.body
+            first = {"X-Consul-Token": "the-first-token"}
+            node.put("/v1/acl/policy", {"Name": "reads", "Rules": 'agent_prefix "" { policy = "read" }'}, headers=first)
+            other = node.put("/v1/acl/token", {"Policies": [{"Name": "reads"}]}, headers=first).json
+            with monitor(node, "?loglevel=debug", other["SecretID"]) as r:
+                node.put("/v1/kv/before", b"v", headers=first)
+                line_with(r, "/v1/kv/before")
+                node.delete("/v1/acl/token/" + other["AccessorID"], headers=first)
+                node.put("/v1/kv/behind", b"v", headers=first)
+                assert b"behind" not in r.read()  # ends: the token is gone
             with monitor(node, "?loglevel=debug", "the-first-token") as r:
                 node.put("/v1/kv/x?token=the-first-token", b"v")
                 assert "the-first-token" not in line_with(r, "/v1/kv/x")
