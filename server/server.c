@@ -418,6 +418,7 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error code, too */
 }
 
 int server_run(struct conf_parsed *p, int argc, char **argv, char **envp)

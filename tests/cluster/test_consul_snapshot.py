@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import socket
 import tarfile
 import tempfile
@@ -372,3 +373,17 @@ def test_leader_dies_in_a_restore(cluster):
     leader.kill()
     wait_for(lambda: restore(others[1], first.snapshot), 20, "the second one")
     assert first.answer() == (200, "") and first.is_whole(others[1])
+
+
+def test_no_room(single):
+    """Files may not grow: neither saves nor restores, says why, and goes on."""
+    for i in range(4):
+        ok(single.put(f"/v1/kv/large/{i}", os.urandom(500_000)))
+    snapshot = save(single)
+    ok(single.put("/v1/kv/large/0", b"changed"))
+    at = revision(single)
+    resource.prlimit(single.process.pid, resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+    for r in (single.get("/v1/snapshot"), single.put("/v1/snapshot", snapshot)):
+        assert r.status == 500 and r.body.endswith(b"the temporary file of the snapshot: File too large")
+    resource.prlimit(single.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert revision(single) == at and restore(single, snapshot)[0] == 1
