@@ -51,17 +51,11 @@ struct saving {
     uv_work_t work;
     struct spool *file;
     struct slice left; /* to be sent */
+    int is_closing;
     uint64_t index;
     int code;
     struct err err;
 };
-
-static void close_save(struct saving *s)
-{
-    spool_close(s->file);
-    s->file = NULL;
-    give_turn(s->g->c);
-}
 
 static int write_state(struct saving *s, struct spool *state, struct archive_meta *meta)
 {
@@ -93,13 +87,33 @@ static void save_work(uv_work_t *w)
     rc = rc != 0 ? rc : archive_write(&meta, bytes, spool_put, s->file, &s->err);
     rc = rc != 0 ? rc : spool_map(s->file, &s->left, &s->err);
     spool_close(state);
+    if (rc != 0) {
+        spool_close(s->file);
+    }
     s->code = rc;
+}
+
+/* The file goes with a pause where it is large, or just being written out: not on this thread. */
+static void close_work(uv_work_t *w)
+{
+    struct saving *s = CONTAINER_OF(w, struct saving, work);
+    spool_close(s->file);
+}
+
+static void closed(uv_work_t *w, int status)
+{
+    struct saving *s = CONTAINER_OF(w, struct saving, work);
+    (void)status;
+    http_stream_end(s->g->r);
 }
 
 /* Also called when the client is gone. */
 static void send_more(struct http_req *r)
 {
     struct saving *s = http_data(r);
+    if (s->is_closing) {
+        return;
+    }
     while (s->left.len > 0 && !http_is_gone(r)) {
         size_t n = s->left.len < PIECE ? s->left.len : PIECE;
         struct slice piece = slice_of(s->left.p, n);
@@ -108,8 +122,10 @@ static void send_more(struct http_req *r)
             return;
         }
     }
-    close_save(s);
-    http_stream_end(r);
+    s->is_closing = 1;
+    give_turn(s->g->c); /* who has read it all may ask for the next one */
+    int rc = uv_queue_work(worker_loop(http_worker(r)), &s->work, close_work, closed);
+    MU_INVARIANT(rc == 0);
 }
 
 static void saved(uv_work_t *w, int status)
@@ -118,7 +134,7 @@ static void saved(uv_work_t *w, int status)
     struct http_req *r = s->g->r;
     (void)status;
     if (s->code != 0) {
-        close_save(s);
+        give_turn(s->g->c);
         log_warn("consul", "snapshot not saved", LOG_STR("why", s->err.text));
         consul_text(r, 500, "%s", s->err.text[0] != '\0' ? s->err.text : err_title(s->code));
         return;
@@ -140,7 +156,7 @@ static void save_gated(struct core_request *q)
 {
     struct saving *s = CONTAINER_OF(q, struct saving, gate.q);
     if (q->code != 0) {
-        close_save(s);
+        give_turn(s->g->c);
         consul_fail(s->g->r, q->code, q->err.text);
         return;
     }
@@ -183,6 +199,7 @@ struct restoring {
     int64_t wait_until; /* what the timer is for */
     int code;           /* of the work: enum restore_step, or an error */
     struct err err;
+    struct restore_count count; /* at the end */
 };
 
 static void gate(struct restoring *x);
@@ -192,18 +209,22 @@ static mu_lease_id draw_lease(void *core)
     return core_lease_id(core);
 }
 
-static void answer(struct restoring *x, int code, const char *why)
+static void free_work(uv_work_t *w)
 {
-    struct restore_count n = {0};
-    if (x->restore != NULL) {
-        restore_count(x->restore, &n);
-    }
-    restore_free(x->restore);
+    restore_free(CONTAINER_OF(w, struct restoring, work)->restore);
+}
+
+static void freed(uv_work_t *w, int status)
+{
+    struct restoring *x = CONTAINER_OF(w, struct restoring, work);
+    struct restore_count n = x->count;
+    const char *why = x->err.text;
+    (void)status;
     give_turn(x->c);
-    log_info("consul", code == 0 ? "snapshot restored" : "snapshot not restored",
+    log_info("consul", x->code == 0 ? "snapshot restored" : "snapshot not restored",
              LOG_U64("records", n.n_records), LOG_U64("passed_over", n.n_passed),
-             LOG_U64("changes", n.n_changes), LOG_STR("why", code == 0 ? "" : why));
-    if (code == 0) {
+             LOG_U64("changes", n.n_changes), LOG_STR("why", why));
+    if (x->code == 0) {
         http_add_header_u64(x->r, "Muster-Snapshot-Changes", n.n_changes);
         http_add_header_u64(x->r, "Muster-Snapshot-Passed-Over", n.n_passed);
         http_respond(x->r, 200, NULL, slice_of(NULL, 0));
@@ -213,8 +234,20 @@ static void answer(struct restoring *x, int code, const char *why)
             "the restore broke off after %llu changes: %s. Restoring it again completes it.",
             (unsigned long long)n.n_changes, why);
     } else {
-        consul_text(x->r, code == MU_E_TOO_LARGE ? 413 : 500, "%s", why);
+        consul_text(x->r, x->code == MU_E_TOO_LARGE ? 413 : 500, "%s", why);
     }
+}
+
+/* Its memory and its file go first, and not on this thread. */
+static void answer(struct restoring *x, int code, const char *why)
+{
+    x->code = code;
+    (void)err_set(&x->err, code, "%s", why);
+    if (x->restore != NULL) {
+        restore_count(x->restore, &x->count);
+    }
+    int rc = uv_queue_work(worker_loop(http_worker(x->r)), &x->work, free_work, freed);
+    MU_INVARIANT(rc == 0);
 }
 
 static void fail(struct restoring *x, int code, const char *text)

@@ -84,6 +84,7 @@ def fill(c):
     ok(b.put("/v1/catalog/register", body))
     ok(a.put("/v1/agent/service/register", {"Name": "web", "ID": "web1", "Port": 80, "Tags": ["t"], "Checks": [
         {"TTL": "1h", "Status": "passing"}, {"Name": "port", "TCP": "127.0.0.1:1", "Interval": "1h", "Timeout": "1s", "FailuresBeforeCritical": 3, "DeregisterCriticalServiceAfter": "24h"}]}))
+    wait_for(lambda: ok(a.get("/v1/agent/checks")).json["service:web1:2"]["Output"], 10, "the first run: what it finds is a change")
     held = ok(a.put("/v1/session/create", {"Name": "holder", "LockDelay": "1s", "TTL": "1h"})).json["ID"]
     bound = ok(b.put("/v1/session/create", {"Name": "bound", "Node": "ext", "NodeChecks": ["ext-c"], "ServiceChecks": [{"ID": "db-c"}], "Behavior": "delete", "LockDelay": "1s"})).json["ID"]
     assert ok(a.put(f"/v1/kv/snap/lock?acquire={held}", b"held")).json and ok(b.put(f"/v1/kv/snap/lock2?acquire={bound}", b"held too")).json
