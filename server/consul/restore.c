@@ -204,6 +204,7 @@ static void note_all(struct restore *r, const struct state_record *rec, const st
     }
     for (size_t i = 0; i < x->n_docs; i++) {
         note(r, ID_RECORD, x->docs[i].kind, x->docs[i].name);
+        note(r, ID_RECORD, x->docs[i].claim_kind, x->docs[i].claim);
     }
 }
 
@@ -570,8 +571,8 @@ void restore_claim_of(struct restore *r, struct slice kind, struct slice body,
 void restore_unclaim(struct restore *r, struct slice kind, struct slice claim, struct slice name)
 {
     struct record_row row;
-    if (kind.len != 0 && claim.len != 0 && view_record(r->v, kind, claim, &row) == 0 &&
-        slice_eq(row.body, name)) {
+    if (kind.len != 0 && claim.len != 0 && !restore_has(r, ID_RECORD, kind, claim) &&
+        view_record(r->v, kind, claim, &row) == 0 && slice_eq(row.body, name)) {
         restore_unset(r, kind, claim);
     }
 }

@@ -89,7 +89,7 @@ void restore_unset(struct restore *r, struct slice kind, struct slice name);
  */
 void restore_claim_of(struct restore *r, struct slice kind, struct slice body,
                       struct slice *out_kind, struct slice *out_name);
-/* A claim goes when it leads to `name`. */
+/* A claim goes when it leads to `name`, and the snapshot gives it to nobody. */
 void restore_unclaim(struct restore *r, struct slice kind, struct slice claim, struct slice name);
 
 /* What is in the snapshot, by what tells it from others of its kind. */

@@ -180,6 +180,30 @@ def test_round_trip(guarded):
     assert ok(b.put("/v1/session/renew/" + next(s["ID"] for s in held if s["Name"] == "holder"))).status == 200
 
 
+def test_names_were_swapped(guarded):
+    """What is found by its name is found by the one that it had."""
+    a = guarded.nodes[0]
+
+    def names(of):
+        for i, name in zip(ids, of):
+            ok(a.put("/v1/query/" + i, {"Name": name, "Service": {"Service": "s" + i}}))
+        for i, name in zip(policies, of):
+            ok(a.put("/v1/acl/policy/" + i, {"ID": i, "Name": name, "Description": i, "Rules": ""}))
+    ids = [ok(a.post("/v1/query", {"Name": n, "Service": {"Service": "x"}})).json["ID"] for n in ("swap1", "swap2")]
+    policies = [ok(a.put("/v1/acl/policy", {"Name": n, "Rules": ""})).json["ID"] for n in ("swap1", "swap2")]
+    names(["swap1", "swap2"])
+    snapshot = save(a)
+    names(["swap3", "swap2"])
+    names(["swap3", "swap1"])
+    names(["swap2", "swap1"])
+    restore(a, snapshot)
+    for i, p, name in zip(ids, policies, ("swap1", "swap2")):
+        assert ok(a.get(f"/v1/query/{name}/execute")).json["Service"] == "s" + i
+        assert ok(a.get("/v1/acl/policy/name/" + name)).json["ID"] == p
+    assert a.get("/v1/query/swap3/execute").status == 404
+    assert restore(a, snapshot) == (0, 0)
+
+
 def test_lock_delay_is_waited_for(guarded):
     a, b, _ = guarded.nodes
     s = ok(a.put("/v1/session/create", {"LockDelay": "1s"})).json["ID"]
