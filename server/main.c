@@ -23,7 +23,7 @@ int main(int argc, char **argv, char **envp)
     struct err e = {0};
     if (conf_parse(argc, argv, envp, &p, &e) != 0) {
         fprintf(stderr, "musterd: %s\n", e.text);
-        return p.command == CONF_CHECK ? EXIT_CONFIG : EXIT_USAGE;
+        return p.is_misused ? EXIT_USAGE : EXIT_CONFIG;
     }
     switch (p.command) {
     case CONF_HELP:

@@ -49,9 +49,10 @@ static int env_row(struct slice name, size_t *out_row)
 /* Variables of other programs of the family, and of the build. */
 static int env_is_foreign(struct slice name)
 {
-    static const char *const known[] = {
-        "MUSTER_ENDPOINTS", "MUSTER_NAMESPACE", "MUSTER_GROUP",  "MUSTER_CONFIG", "MUSTER_CACHE",
-        "MUSTER_OUTPUT",    "MUSTER_TIMEOUT",   "MUSTER_CACERT", "MUSTER_CERT",   "MUSTER_KEY"};
+    static const char *const known[] = {"MUSTER_ENDPOINTS", "MUSTER_NAMESPACE", "MUSTER_GROUP",
+                                        "MUSTER_TOKEN",     "MUSTER_CONFIG",    "MUSTER_CACHE",
+                                        "MUSTER_OUTPUT",    "MUSTER_TIMEOUT",   "MUSTER_CACERT",
+                                        "MUSTER_CERT",      "MUSTER_KEY"};
     for (size_t i = 0; i < N_ELEMENTS(known); i++) {
         if (slice_eq(name, slice_str(known[i]))) {
             return 1;
@@ -209,8 +210,11 @@ static int read_file(const char *path, struct buf *out, struct err *e)
         n = fread(buf_reserve(out, 65536), 1, 65536, f);
         out->len += n;
     } while (n > 0 && out->len < (1u << 20));
+    int rc = ferror(f)
+                 ? err_set(e, MU_E_BAD_REQUEST, "configuration file %s: %s", path, strerror(errno))
+                 : 0;
     fclose(f);
-    return 0;
+    return rc;
 }
 
 static int take_file(struct conf_parsed *out, struct err *e)
@@ -236,6 +240,7 @@ int conf_parse(int argc, char **argv, char **envp, struct conf_parsed *out, stru
         snprintf(out->file, sizeof(out->file), "%s", from_env);
     }
     int rc = take_args(argc, argv, out, 0, e);
+    out->is_misused = rc != 0;
     if (rc != 0 || out->command == CONF_HELP || out->command == CONF_VERSION ||
         out->command == CONF_MAN) {
         return rc;
@@ -246,25 +251,32 @@ int conf_parse(int argc, char **argv, char **envp, struct conf_parsed *out, stru
     if ((rc = take_file(out, e)) != 0 || (rc = take_env(envp, out, e)) != 0) {
         return rc;
     }
-    return take_args(argc, argv, out, 1, e);
+    rc = take_args(argc, argv, out, 1, e);
+    out->is_misused = rc != 0;
+    return rc;
 }
 
 /* --- help --- */
+
+static void default_text(const struct conf_row *r, char out[64])
+{
+    if (r->type == CONF_MS) {
+        text_format_duration(strtoll(r->dflt, NULL, 10), out);
+    } else {
+        (void)snprintf(out, 64, "%s", r->dflt);
+    }
+}
 
 static void print_row(FILE *out, const struct conf_row *r)
 {
     char flag[64], env[64], left[160], dflt[64] = "";
     conf_flag_name(r, flag);
     conf_env_name(r, env);
+    default_text(r, dflt);
     int n = r->short_flag != 0 ? snprintf(left, sizeof(left), "-%c, --%s", r->short_flag, flag)
                                : snprintf(left, sizeof(left), "    --%s", flag);
     if (r->argument != NULL) {
         snprintf(left + n, sizeof(left) - (size_t)n, " %s", r->argument);
-    }
-    if (r->type == CONF_MS) {
-        text_format_duration(strtoll(r->dflt, NULL, 10), dflt);
-    } else {
-        snprintf(dflt, sizeof(dflt), "%s", r->dflt);
     }
     fprintf(out, "  %s\n        %s%s%s%s [%s]\n", left, r->help,
             dflt[0] != '\0' ? " (default " : "", dflt, dflt[0] != '\0' ? ")" : "", env);
@@ -361,6 +373,27 @@ static void man_text(FILE *out, const char *text)
     }
 }
 
+static void print_man_row(FILE *out, const struct conf_row *r)
+{
+    char flag[64], env[64], dflt[64] = "";
+    conf_flag_name(r, flag);
+    conf_env_name(r, env);
+    default_text(r, dflt);
+    if (r->short_flag != 0) {
+        fprintf(out, "*-%c*, ", r->short_flag);
+    }
+    fprintf(out, "*--%s*", flag);
+    fputs(r->argument != NULL ? " _" : "[=_", out);
+    man_text(out, r->argument != NULL ? r->argument : "true|false");
+    fputs(r->argument != NULL ? "_\n\t" : "_]\n\t", out);
+    man_text(out, r->help);
+    fputs(dflt[0] != '\0' ? " (default " : " (", out);
+    man_text(out, dflt);
+    fputs(dflt[0] != '\0' ? "; " : "", out);
+    man_text(out, env);
+    fprintf(out, ")%s\n\n", r->is_reloadable ? "; taken over by SIGHUP" : "");
+}
+
 void conf_print_man(FILE *out)
 {
     fprintf(
@@ -373,16 +406,7 @@ void conf_print_man(FILE *out)
         "SIGTERM and SIGINT drain and stop; a second one stops at once. SIGHUP loads certificates and reloadable settings anew.\n\n"
         "# FLAGS\n\n*--config* _FILE_\n\tYAML file with any of these settings (MUSTER_CONFIG)\n\n");
     for (size_t i = 0; i < conf_table_n; i++) {
-        char flag[64], env[64];
-        conf_flag_name(&conf_table[i], flag);
-        conf_env_name(&conf_table[i], env);
-        fprintf(out, "*--%s* _", flag);
-        man_text(out, conf_table[i].argument != NULL ? conf_table[i].argument : "true|false");
-        fputs("_\n\t", out);
-        man_text(out, conf_table[i].help);
-        fputs(" (", out);
-        man_text(out, env);
-        fprintf(out, ")%s\n\n", conf_table[i].is_reloadable ? "; taken over by SIGHUP" : "");
+        print_man_row(out, &conf_table[i]);
     }
     fprintf(
         out,

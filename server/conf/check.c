@@ -96,7 +96,13 @@ static int take_listener(const char *item, struct conf_listener *out, struct err
         return check_path(item, e);
     }
     out->is_local = conf_is_loopback(item);
-    return check_address("listen", item, 1, e);
+    if (check_address("listen", item, 1, e) != 0) {
+        return err_set(
+            e, MU_E_BAD_REQUEST,
+            "listen: \"%.80s\" is not host:port, [v6]:port, http://host:port or unix:///path",
+            item);
+    }
+    return 0;
 }
 
 int conf_listeners(const struct conf *c, struct conf_listener *out, size_t *out_n, struct err *e)

@@ -68,6 +68,7 @@ struct conf_parsed {
     char file[CONF_TEXT_MAX];            /* configuration file in use; empty = none */
     char argument[CONF_TEXT_MAX];        /* of check-config (a file) and export-snapshot (a file) */
     unsigned char origin[CONF_ROWS_MAX]; /* by row of the table */
+    int is_misused;                      /* the error is one of the command line itself */
 };
 
 /* Read the command line, the environment and the file. Errors name the place and what would be

@@ -98,7 +98,9 @@ static int read_value(struct reader *r, const char *key)
     } else if (ev.type == YAML_MAPPING_START_EVENT) {
         rc = read_section(r, key, &m);
     } else {
-        rc = fail_at(r, &m, "a single value is expected for ", key);
+        char text[KEY_MAX_LEN + 40];
+        (void)snprintf(text, sizeof(text), "%.200s; several are written as one, with commas", key);
+        rc = fail_at(r, &m, "a single value is expected for ", text);
     }
     yaml_event_delete(&ev);
     return rc;

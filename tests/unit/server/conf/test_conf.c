@@ -73,10 +73,18 @@ static void mistakes_get_suggestions(void **state)
     char *envp[] = {env, NULL};
     (void)state;
     expect_error("did you mean --data-dir", &e, parse(&p, &e, NULL, 2, "--data-dri", "/d"));
+    assert_true(p.is_misused);
+    expect_error("configuration file /: Is a directory", &e,
+                 parse(&p, &e, NULL, 2, "--config", "/"));
+    assert_false(p.is_misused);
     expect_error("needs a value", &e, parse(&p, &e, NULL, 1, "--name"));
     expect_error("unexpected argument", &e, parse(&p, &e, NULL, 1, "start"));
     expect_error("duration from", &e, parse(&p, &e, NULL, 1, "--heartbeat=5ms"));
     expect_error("MUSTER_PEERS", &e, parse(&p, &e, envp, 0));
+    assert_false(p.is_misused);
+    char token[] = "MUSTER_TOKEN=x"; /* musterctl's: both are started from one shell */
+    envp[0] = token;
+    assert_int_equal(parse(&p, &e, envp, 0), 0);
 }
 
 static int file_text(struct conf_parsed *p, struct err *e, const char *text)
@@ -101,7 +109,8 @@ static void files_are_strict(void **state)
                  file_text(&p, &e, "name: a\nlisen: x\n"));
     expect_error("given twice", &e, file_text(&p, &e, "name: a\nname: b\n"));
     expect_error("anchors", &e, file_text(&p, &e, "name: &x a\npeer: *x\n"));
-    expect_error("single value", &e, file_text(&p, &e, "name: [a]\n"));
+    expect_error("single value is expected for listen; several are written as one, with commas", &e,
+                 file_text(&p, &e, "listen: [a, b]\n"));
     expect_error("one level", &e, file_text(&p, &e, "tls:\n  cert:\n    x: y\n"));
     expect_error("mapping", &e, file_text(&p, &e, "- a\n"));
     expect_error("not YAML", &e, file_text(&p, &e, "name: \"x\n"));
@@ -116,7 +125,8 @@ static void whole_is_checked(void **state)
     } rows[] = {
         {{"--name=n1"}, "data_dir is missing"},
         {{"--data-dir=/d", "--name=a b"}, "not a node name"},
-        {{"--data-dir=/d", "--listen=nowhere"}, "host:port"},
+        {{"--data-dir=/d", "--listen=nowhere"},
+         "host:port, [v6]:port, http://host:port or unix:///path"},
         {{"--data-dir=/d", "--listen=0.0.0.0:8500"}, "no access control"},
         {{"--data-dir=/d", "--listen=127.0.0.1.example.org:8500"}, "no access control"},
         {{"--data-dir=/d", "--listen=127.0.0.1:8500,[::]:8500"}, "no access control"},
