@@ -452,6 +452,18 @@ int server_run(struct conf_parsed *p, int argc, char **argv, char **envp)
     return 0;
 }
 
+/* Where there is none, opening would make a new, empty directory. */
+static int server_has_data(const char *dir, struct err *e)
+{
+    char mark[CONF_TEXT_MAX + 16];
+    (void)snprintf(mark, sizeof(mark), "%s/MUSTER", dir);
+    if (access(mark, F_OK) != 0) {
+        return err_set(e, MU_E_NOT_FOUND, "%s holds no data of a node: %s: %s", dir, mark,
+                       strerror(errno));
+    }
+    return 0;
+}
+
 int server_export(const struct conf *c, const char *file)
 {
     struct datadir dir;
@@ -463,7 +475,8 @@ int server_export(const struct conf *c, const char *file)
         fprintf(stderr, "musterd: export-snapshot needs FILE and --data-dir\n");
         return EXIT_USAGE;
     }
-    int rc = datadir_open(c->data_dir, c->name, &dir, &e);
+    int rc = server_has_data(c->data_dir, &e);
+    rc = rc != 0 ? rc : datadir_open(c->data_dir, c->name, &dir, &e);
     if (rc == 0) {
         struct store_options so = {.dir = dir.path, .map_max = c->store_max_bytes};
         rc = store_open(&so, &store, &was_reset, &e);

@@ -433,10 +433,16 @@ static int open_all(struct core *c, struct err *e)
         return rc;
     }
     choose_disk_sizes(c);
+    struct snapshot_info from;
+    const char *restore = c->options.restore;
+    /* Before there is a store: a wrong file leaves the directory as it was. */
+    if (restore != NULL && (rc = snapshot_check(restore, &from, e)) != 0) {
+        return err_wrap(e, "restoring %s", restore);
+    }
     if ((rc = open_store(c, e)) != 0) {
         return rc;
     }
-    if (c->options.restore != NULL && (rc = core_restore(c, e)) != 0) {
+    if (restore != NULL && (rc = core_restore(c, &from, e)) != 0) {
         return err_wrap(e, "restoring %s", c->options.restore);
     }
     struct replica_machine m;

@@ -107,8 +107,8 @@ void core_machine(struct core *c, struct replica_machine *out);
  * answered). */
 void core_snapshot(struct core *c, const char *path, struct core_admin *admin);
 /* Fill the empty store from options.restore and make log and snapshot fit it: every first member
- * does the same and gets the same. */
-int core_restore(struct core *c, struct err *e);
+ * does the same and gets the same. `info` is what the check of the file found. */
+int core_restore(struct core *c, const struct snapshot_info *info, struct err *e);
 /* The first leader ever gives the cluster its id. */
 void core_init_cluster(struct core *c);
 

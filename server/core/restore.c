@@ -52,9 +52,9 @@ static void apply_two(struct core *c, const struct snapshot_info *info, const st
     buf_fini(&b);
 }
 
-int core_restore(struct core *c, struct err *e)
+int core_restore(struct core *c, const struct snapshot_info *info, struct err *e)
 {
-    struct snapshot_info info, written;
+    struct snapshot_info written;
     struct store_state s;
     struct buf members;
     char path[512];
@@ -62,8 +62,7 @@ int core_restore(struct core *c, struct err *e)
     if (s.applied != 0) {
         return err_set(e, MU_E_CONFLICT, "the store is not empty");
     }
-    int rc = snapshot_check(c->options.restore, &info, e);
-    rc = rc != 0 ? rc : snapshot_load(c->store, c->options.restore, e);
+    int rc = snapshot_load(c->store, c->options.restore, e);
     rc = rc != 0 ? rc : store_has_room(c->store, 64 * 1024, e);
     rc = rc != 0 ? rc : c->disk->ops->mkdir(c->disk, "snapshots", e);
     if (rc != 0) {
@@ -71,17 +70,17 @@ int core_restore(struct core *c, struct err *e)
     }
     buf_init(&members);
     replica_members_encode(c->options.replica.initial, c->options.replica.n_initial, &members);
-    apply_two(c, &info, &members);
+    apply_two(c, info, &members);
     buf_fini(&members);
     snprintf(path, sizeof(path), "%s/snapshots/%016llx-%016llx.snap", c->data_dir,
-             (unsigned long long)info.term, (unsigned long long)info.index + 2);
+             (unsigned long long)info->term, (unsigned long long)info->index + 2);
     rc = snapshot_write(c->store, path, NULL, &written, e);
     rc = rc != 0 ? rc
-                 : replica_seed(c->disk, c->options.replica.segment_bytes, info.index + 2,
-                                info.term, e);
+                 : replica_seed(c->disk, c->options.replica.segment_bytes, info->index + 2,
+                                info->term, e);
     if (rc == 0) {
-        log_info("core", "restored from a snapshot", LOG_U64("revision", info.revision),
-                 LOG_U64("rows", info.n_rows));
+        log_info("core", "restored from a snapshot", LOG_U64("revision", info->revision),
+                 LOG_U64("rows", info->n_rows));
     }
     return rc;
 }

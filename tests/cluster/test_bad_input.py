@@ -314,6 +314,22 @@ class TestStart:
         assert p.returncode == 78 and 'did you mean "listen"' in p.stderr
         f.write_text(f"data_dir: {tmp_path}/d\nlisten: 127.0.0.1:1\n")
         assert self.run("check-config", str(f)).returncode == 0
+        f.write_text("listen: [127.0.0.1:1]\n")
+        p = self.run("--config", str(f))
+        assert p.returncode == 78 and "with commas" in p.stderr
+        p = self.run("check-config", str(tmp_path))
+        assert p.returncode == 78 and "Is a directory" in p.stderr
+
+    def test_a_mistyped_name_leaves_nothing_behind(self, tmp_path):
+        there = tmp_path / "data"
+        p = self.run("export-snapshot", str(tmp_path / "s.snap"), "--data-dir", str(there))
+        assert p.returncode == 1 and "holds no data of a node" in p.stderr
+        assert not there.exists() and not (tmp_path / "s.snap").exists()
+        (tmp_path / "wrong.snap").write_text("x" * 1000)
+        for name, why in (("none.snap", "No such file"), ("wrong.snap", "is not a snapshot")):
+            p = self.run("--data-dir", str(there), "--restore", str(tmp_path / name), "--listen", "127.0.0.1:0", "--dns-listen", "")
+            assert p.returncode == 78 and why in p.stderr
+            assert {x.name for x in there.iterdir()} <= {"LOCK"}
 
     def test_data_directory_is_guarded(self, tmp_path, node):
         p = self.run("--name", node.name, "--data-dir", str(node.dir), "--listen", "127.0.0.1:0")
