@@ -147,6 +147,8 @@ static void transfer_turn(struct replica *r)
 
 /* --- starting an operation --- */
 
+static const char no_member[] = "there is no such member";
+
 static const char *refuse_any(struct replica *r)
 {
     if (r->is_damaged || !replica_is_leader(r)) {
@@ -169,7 +171,7 @@ static const char *refuse_remove(struct replica *r, mu_node_id id, int is_replac
     const struct conf *c = node_conf(r->node);
     int i = conf_find(c, id);
     if (i < 0) {
-        return "there is no such member";
+        return no_member;
     }
     if (id == r->self) {
         return "this node leads: hand leadership over first";
@@ -213,13 +215,20 @@ static void begin(struct replica *r, enum op_state state, mu_node_id remove)
     replica_touch(r);
 }
 
+static int code_of(const struct replica *r, const char *why)
+{
+    return !replica_is_leader(r) ? MU_E_NOT_LEADER
+           : why == no_member    ? MU_E_NOT_FOUND
+                                 : MU_E_CONFLICT;
+}
+
 void replica_member_add(struct replica *r, const struct replica_member *m, mu_node_id replace,
                         replica_done_cb cb, void *arg)
 {
     const char *why = refuse_any(r);
     why = why != NULL ? why : refuse_add(r, m, replace);
     if (why != NULL) {
-        answer(r, cb, arg, replica_is_leader(r) ? MU_E_CONFLICT : MU_E_NOT_LEADER, why);
+        answer(r, cb, arg, code_of(r, why), why);
         return;
     }
     begin(r, OP_LEARNER, replace);
@@ -235,7 +244,7 @@ void replica_member_remove(struct replica *r, mu_node_id id, replica_done_cb cb,
     const char *why = refuse_any(r);
     why = why != NULL ? why : refuse_remove(r, id, 0);
     if (why != NULL) {
-        answer(r, cb, arg, replica_is_leader(r) ? MU_E_CONFLICT : MU_E_NOT_LEADER, why);
+        answer(r, cb, arg, code_of(r, why), why);
         return;
     }
     begin(r, OP_REMOVE, id);

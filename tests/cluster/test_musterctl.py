@@ -445,6 +445,7 @@ def test_status_and_members(cluster):
     assert len(out(cluster, "member", "list").splitlines()) == 4
     assert {m["name"] for m in doc(cluster, "member", "list")["members"]} == {"n1", "n2", "n3"}
     assert "leads" in error(cluster, "member", "remove", lead.name, code=CONFLICT)
+    assert "no such member" in error(cluster, "member", "remove", "n9", code=NOT_FOUND)
     only = {"MUSTER_ENDPOINTS": other.endpoint}
     assert f"the leader is {lead.name}" in error(cluster, "member", "list", code=UNREACHABLE, **only)
     other.kill()
