@@ -37,7 +37,7 @@ static int print(struct ctl *c, const char *path, const struct ctl_snap *s)
     fprintf(f, "revision   %llu (log index %llu, term %llu)\n", (unsigned long long)s->revision,
             (unsigned long long)s->index, (unsigned long long)s->term);
     ctl_line(&c->out, "members    %s", s->members);
-    fprintf(f, "configs    %llu, deleted ones with their history included\n",
+    fprintf(f, "configs    %llu (of each kind, with what was deleted and is still kept)\n",
             (unsigned long long)s->n_configs);
     fprintf(f, "services   %llu\n", (unsigned long long)s->n_services);
     fprintf(f, "instances  %llu\n", (unsigned long long)s->n_instances);

@@ -11,9 +11,9 @@ enum { ASK_MS = 1500, ENDPOINTS_MAX = 64 };
 
 struct node {
     char endpoint[256];
-    json_t *cluster; /* NULL: did not answer */
+    json_t *cluster; /* NULL: did not answer, or refused to tell */
     char version[32], error[256];
-    int is_ready;
+    int is_ready, is_refused;
     int64_t took_ms;
 };
 
@@ -68,6 +68,7 @@ static int ask(const struct ctl *c, struct node *n)
         /* "http://a:1: reason" beside its own name says it twice. */
         size_t len = strlen(n->endpoint);
         int is_named = strncmp(e.text, n->endpoint, len) == 0 && e.text[len] == ':';
+        n->is_refused = e.status == MUSTER_REFUSED;
         snprintf(n->error, sizeof(n->error), "%s", is_named ? e.text + len + 2 : e.text);
     }
     muster_close(m);
@@ -107,8 +108,14 @@ static int judge(const struct cluster *k, char out[256])
 {
     const json_t *members = json_object_get(k->view, "members");
     if (k->view == NULL) {
-        snprintf(out, 256, "unreachable: no endpoint answers");
-        return CTL_UNREACHABLE;
+        size_t i = 0;
+        while (i < k->n && !k->nodes[i].is_refused) {
+            i++;
+        }
+        snprintf(out, 256, "%s",
+                 i < k->n ? "refused: what answers does not tell"
+                          : "unreachable: no endpoint answers");
+        return i < k->n ? CTL_FAILED : CTL_UNREACHABLE;
     }
     if (ctl_str(k->view, "leader")[0] == '\0') {
         snprintf(out, 256, "no leader: nothing can be written");
@@ -125,7 +132,9 @@ static int judge(const struct cluster *k, char out[256])
         const struct node *n = &k->nodes[i];
         if (n->cluster == NULL || !n->is_ready) {
             snprintf(out, 256, "degraded: %.180s %s", n->endpoint,
-                     n->cluster == NULL ? "does not answer" : "is not ready");
+                     n->is_refused        ? "refuses to tell"
+                     : n->cluster == NULL ? "does not answer"
+                                          : "is not ready");
             return CTL_FAILED;
         }
         if (strcmp(ctl_str(n->cluster, "cluster_id"), ctl_str(k->view, "cluster_id")) != 0) {

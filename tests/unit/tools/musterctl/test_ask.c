@@ -174,11 +174,13 @@ static void test_status_judges(void **state)
         {"{\"role\":\"candidate\",\"leader\":null,\"members\":[]}", 0, CTL_UNREACHABLE,
          "no leader"},
         {NULL, 0, CTL_UNREACHABLE, "unreachable"},
+        {"the anonymous token lacks operator:read", 0, CTL_FAILED, "refused"},
     };
     for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
         char *out;
         const struct fake_answer answers[] = {
-            {NULL, "GET", rows[i].cluster != NULL ? "/cluster" : "-", MUSTER_OK, NULL,
+            {NULL, "GET", rows[i].cluster != NULL ? "/cluster" : "-",
+             strcmp(rows[i].said, "refused") == 0 ? MUSTER_REFUSED : MUSTER_OK, NULL,
              rows[i].cluster, 0, NULL},
             {NULL, "GET", rows[i].is_ready ? "//readyz?verbose" : "-", MUSTER_OK, NULL, "", 0,
              NULL}};
