@@ -152,8 +152,10 @@ def test_the_agent_as_a_process(shared):
     assert host["CollectionTime"] > 10**18 and host["Memory"]["total"] > 0 and host["Host"]["hostname"]
     assert a.put("/v1/agent/reload").status == 200 and a.put("/v1/agent/token/default", {"Token": "x"}).status == 200 and a.put("/v1/agent/join/" + shared.nodes[1].peer).status == 200
     assert a.get("/v1/health/connect/web").json == [] and a.get("/v1/catalog/connect/web").json == []
-    r = a.get("/v1/agent/connect/ca/roots")
-    assert r.status == 500 and r.body.decode() == "Connect must be enabled in order to use this endpoint"
+    for method, path in (("GET", "agent/connect/ca/roots"), ("POST", "agent/connect/authorize"), ("POST", "connect/intentions"), ("PUT", "connect/ca/configuration"),
+                         ("DELETE", "connect/intentions/x"), ("POST", "discovery-chain/web")):
+        r = a.request(method, "/v1/" + path, {})
+        assert r.status == 500 and r.body.decode() == "Connect must be enabled in order to use this endpoint", (path, r)
 
 
 def test_a_node_that_leaves_stops(tmp_path):
