@@ -11,6 +11,7 @@
 #include "server/consul/change.h"
 #include "server/consul/define.h"
 #include "server/consul/near.h"
+#include "server/consul/show.h"
 #include "server/consul/statefile.h"
 #include "server/consul/text.h"
 #include "server/query/query.h"
@@ -129,16 +130,13 @@ static struct mp_open begin_node(struct exporting *x)
 
 static void put_weights(struct mp_open *m, const struct instance_row *row, const json_t *extra)
 {
-    const json_t *given = json_object_get(extra, "Weights");
+    int64_t passing, warning;
     struct mp_open w;
-    if (json_is_object(given)) {
-        mp_key_json(m, "Weights", given);
-        return;
-    }
+    show_weights(extra, row, &passing, &warning);
     mp_key(m, "Weights");
     mp_open_map(&w, m->out);
-    mp_key_i64(&w, "Passing", row->weight < 1 ? 1 : (int64_t)row->weight);
-    mp_key_i64(&w, "Warning", 1);
+    mp_key_i64(&w, "Passing", passing);
+    mp_key_i64(&w, "Warning", warning);
     mp_close(&w);
 }
 

@@ -226,13 +226,26 @@ static struct slice shown_address(const struct instance_row *row)
     return row->is_node_address ? slice_of(NULL, 0) : row->address;
 }
 
+void show_weights(const json_t *extra, const struct instance_row *row, int64_t *out_passing,
+                  int64_t *out_warning)
+{
+    const json_t *warning = json_object_get(json_object_get(extra, "Weights"), "Warning");
+    *out_passing = row->weight < 1 ? 1 : (int64_t)row->weight;
+    *out_warning = json_is_integer(warning) ? json_integer_value(warning) : 1;
+}
+
 static void put_weights(struct jw *w, const char *name, const json_t *extra,
                         const struct instance_row *row)
 {
-    char text[64];
-    long long n = row->weight < 1 ? 1 : (long long)row->weight;
-    (void)snprintf(text, sizeof(text), "{\"Passing\":%lld,\"Warning\":1}", n);
-    put_extra(w, name, extra, "Weights", text);
+    int64_t passing, warning;
+    show_weights(extra, row, &passing, &warning);
+    jw_key(w, name);
+    jw_obj(w);
+    jw_key(w, "Passing");
+    jw_i64(w, passing);
+    jw_key(w, "Warning");
+    jw_i64(w, warning);
+    jw_end(w);
 }
 
 void show_service(struct jw *w, const struct show *s, const struct instance_name *n,

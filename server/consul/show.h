@@ -6,6 +6,8 @@
 #include "storage/view_catalog.h"
 
 /* What an answer is about that is told in it. */
+struct json_t;
+
 struct show {
     const char *datacenter;
     int has_definition; /* checks with what the catalog was given; else {} */
@@ -41,6 +43,9 @@ void show_count(struct view *v, const struct instance_row *row, struct show_tall
 /* Members of an item of health/service. */
 void show_health(struct jw *w, const struct show *s, struct view *v, const struct instance_name *n,
                  const struct instance_row *row);
+/* A weight is the row's, which the other face may change; that of a warning is known here alone. */
+void show_weights(const struct json_t *extra, const struct instance_row *row, int64_t *out_passing,
+                  int64_t *out_warning);
 /* As the service id of this face. */
 struct slice show_service_id(const struct instance_name *n, const struct instance_row *row);
 struct slice show_node_name(const struct instance_row *row);
