@@ -259,7 +259,8 @@ class Cluster:
                 except (OSError, http.client.HTTPException) as e:
                     last = e
             time.sleep(0.05)
-        raise AssertionError(f"write did not succeed: {last}")
+        ended = [f"\n{x.name} ended with {x.process.poll()}:\n{x.log()[-3000:]}" for x in self.running() if x.process.poll() is not None]
+        raise AssertionError(f"write did not succeed: {last}{''.join(ended)}")
 
     def close(self):
         for x in self.nodes:
