@@ -125,7 +125,7 @@ const struct conf_row conf_table[] = {
      "of the SOA record: how long others may keep that a name does not exist", 0},
     {"dns.max_stale", 0, CONF_MS, AT(dns_max_stale_ms), "315360000000", 0, 3153600000000,
      "DURATION", "no answers when the leader was not heard for so long", 0},
-    {"dns.recursors", 0, CONF_TEXT, AT(dns_recursors), "", 0, 0, "HOST:PORT,...",
+    {"dns.recursors", 0, CONF_TEXT, AT(dns_recursors), "", 0, 0, "ADDRESS[:PORT],...",
      "servers that are asked for other names; without them such questions are refused", 0},
     {"dns.recursor_timeout", 0, CONF_MS, AT(dns_recursor_timeout_ms), "2000", 100, 60000,
      "DURATION", "for one of them to answer", 0},

@@ -328,8 +328,13 @@ int dns_forward_check(const struct dns_options *o, struct err *e)
     int rc = ares_library_init(ARES_LIB_INIT_ALL);
     rc = rc == ARES_SUCCESS ? open_channel(o, 0, NULL, &channel) : rc;
     if (rc != ARES_SUCCESS) {
-        return err_set(e, MU_E_BAD_REQUEST, "dns.recursors \"%.120s\": %s", o->recursors,
-                       ares_strerror(rc));
+        return rc == ARES_EBADSTR
+                   ? err_set(e, MU_E_BAD_REQUEST,
+                             "dns.recursors: \"%.120s\" is not ADDRESS, ADDRESS:PORT or several "
+                             "of them with commas",
+                             o->recursors)
+                   : err_set(e, MU_E_BAD_REQUEST, "dns.recursors \"%.120s\": %s", o->recursors,
+                             ares_strerror(rc));
     }
     ares_destroy(channel);
     return 0;

@@ -320,6 +320,10 @@ class TestStart:
         p = self.run("check-config", str(tmp_path))
         assert p.returncode == 78 and "Is a directory" in p.stderr
 
+    def test_recursors_are_addresses(self, tmp_path):
+        p = self.run("--data-dir", str(tmp_path / "d"), "--listen", "127.0.0.1:0", "--dns-listen", "127.0.0.1:0", "--dns-recursors", "dns.example")
+        assert p.returncode == 78 and "ADDRESS:PORT" in p.stderr
+
     def test_a_mistyped_name_leaves_nothing_behind(self, tmp_path):
         there = tmp_path / "data"
         p = self.run("export-snapshot", str(tmp_path / "s.snap"), "--data-dir", str(there))
