@@ -372,7 +372,6 @@ static void refuse(struct http_req *r, void *arg, int code, const char *text)
                     is_txn ? "txn_max_req_len" : "kv_max_value_size");
     } else {
         if (code == MU_E_OVERLOADED) {
-            put_policy(r, arg);
         }
         consul_text(r, err_http_status(code), "%s", text);
     }
