@@ -92,8 +92,8 @@ static int draw(struct acl_change *h, struct view *v)
                           access_is_id(id) ? "SecretID" : "AccessorID");
             return fail(h);
         }
-        (void)snprintf(h->new_id, sizeof(h->new_id), "%.*s", SLICE_FMT(id));
-        (void)snprintf(h->secret, sizeof(h->secret), "%.*s", SLICE_FMT(secret));
+        memmove(h->new_id, id.p, id.len); /* may be what it already is */
+        memmove(h->secret, secret.p, secret.len);
     }
     access_hash(slice_str(h->secret), h->hash);
     if (find(&h->k, v, slice_str(h->new_id), &row) == 0) {
