@@ -187,8 +187,12 @@ static int sees(struct catalog_read *c, const struct instance_name *n,
 static int on_instance(void *arg, const struct instance_name *n, const struct instance_row *row)
 {
     struct catalog_read *c = arg;
+    struct node_row node;
     struct jw w;
     list_raise(c->g, row->def_rev);
+    if (row->node.len != 0 && view_node(c->v, row->node, &node) == 0) {
+        list_raise(c->g, node.meta.mod_rev); /* the entry tells its address and metadata */
+    }
     if (!list_has_tags(&c->q, row) || !list_is_on(&c->q, c->v, row) || !sees(c, n, row)) {
         return 0;
     }

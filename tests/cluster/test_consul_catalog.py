@@ -276,7 +276,7 @@ def test_what_moves_which_index(shared):
         ("a check of the node", lambda: put("register", **its_node), {h_a, h_b, h_e1, state}, {services, nodes, n_1}),
         ("it turns", lambda: put("register", **{**its_node, "Check": {**its_node["Check"], "Status": "critical"}}), {h_a, h_b, h_e1, state},
          {services, nodes, n_1}),
-        ("the node's address", lambda: node("te1", "10.0.0.2"), {h_a, h_b, nodes, e_1}, {n_1}),
+        ("the node's address", lambda: node("te1", "10.0.0.2"), {h_a, h_b, c_a, c_b, nodes, e_1}, {n_1}),
         ("another node", lambda: node("te2"), {nodes}, {h_a, h_b, c_a, c_b, services, n_1, e_1}),
         ("deregister the check", lambda: put("deregister", Node="te1", CheckID="t-a"), {h_a, h_e1, checks, state}, {h_b, services, nodes, n_1}),
         ("deregister b", lambda: put("deregister", Node="te1", ServiceID="tb"), {h_b, c_b, services, e_1}, {h_a, nodes, n_1}),
