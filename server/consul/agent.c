@@ -464,6 +464,18 @@ static void maintained(struct consul_write *w)
     done(w);
 }
 
+/* Who turns it on again changes nothing: the first reason stays. */
+static int is_maintained(struct consul_call *k, struct slice service, struct slice id)
+{
+    struct slice node, service_id;
+    struct check_row row;
+    struct view *v = view_open(core_store(k->c->core));
+    int is = service.len != 0 ? view_agent_check(v, id, &node, &service_id) == 0
+                              : view_check(v, self_node(k), id, &service_id, &row) == 0;
+    view_close(v);
+    return is;
+}
+
 static void maintain(struct consul_call *k, struct slice service, struct slice id,
                      const char *advice)
 {
@@ -477,6 +489,10 @@ static void maintain(struct consul_call *k, struct slice service, struct slice i
     int is_on_now = slice_eq(value, SLICE_LIT("true")) || slice_eq(value, SLICE_LIT("1"));
     if (!is_on_now && !slice_eq(value, SLICE_LIT("false")) && !slice_eq(value, SLICE_LIT("0"))) {
         consul_text(k->r, 400, "Invalid value for enable: \"%.*s\"", SLICE_FMT(value));
+        return;
+    }
+    if (is_on_now && is_maintained(k, service, id)) {
+        http_respond(k->r, 200, NULL, slice_of(NULL, 0));
         return;
     }
     (void)http_query(k->r, "reason", &reason);

@@ -263,6 +263,10 @@ void consul_agent_token(struct consul_call *k)
                                         "acl_agent_master_token",
                                         "acl_replication_token"};
     struct agent_token t = {0};
+    if (!access_is_enabled(k->c->access)) {
+        consul_text(k->r, 401, "ACL support disabled");
+        return;
+    }
     if (!consul_may(k, ACCESS_AGENT, self(k), ACCESS_WRITE) ||
         consul_body(k->r, &token_table, &t) != 0) {
         return;

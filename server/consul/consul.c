@@ -22,7 +22,15 @@ static const struct endpoint {
     enum http_method method;
     consul_fn fn;
 } endpoints[] = {
+    {NAME("acl/auth-method"), HTTP_M_PUT, consul_acl_login},
+    {NAME("acl/auth-method/"), HTTP_M_GET, consul_acl_login},
+    {NAME("acl/auth-method/"), HTTP_M_PUT, consul_acl_login},
+    {NAME("acl/auth-method/"), HTTP_M_DELETE, consul_acl_login},
     {NAME("acl/auth-methods"), HTTP_M_GET, consul_acl_nothing},
+    {NAME("acl/binding-rule"), HTTP_M_PUT, consul_acl_login},
+    {NAME("acl/binding-rule/"), HTTP_M_GET, consul_acl_login},
+    {NAME("acl/binding-rule/"), HTTP_M_PUT, consul_acl_login},
+    {NAME("acl/binding-rule/"), HTTP_M_DELETE, consul_acl_login},
     {NAME("acl/binding-rules"), HTTP_M_GET, consul_acl_nothing},
     {NAME("acl/bootstrap"), HTTP_M_PUT, consul_acl_bootstrap},
     {NAME("acl/login"), HTTP_M_POST, consul_acl_login},
@@ -117,6 +125,9 @@ static const struct endpoint {
     {NAME("operator/autopilot/health"), HTTP_M_GET, consul_operator_health},
     {NAME("operator/autopilot/state"), HTTP_M_GET, consul_operator_state},
     {NAME("operator/keyring"), HTTP_M_GET, consul_operator_keyring},
+    {NAME("operator/keyring"), HTTP_M_POST, consul_operator_keyring},
+    {NAME("operator/keyring"), HTTP_M_PUT, consul_operator_keyring},
+    {NAME("operator/keyring"), HTTP_M_DELETE, consul_operator_keyring},
     {NAME("operator/raft/configuration"), HTTP_M_GET, consul_operator_raft},
     {NAME("operator/raft/peer"), HTTP_M_DELETE, consul_operator_peer_delete},
     {NAME("operator/raft/transfer-leader"), HTTP_M_POST, consul_operator_transfer},

@@ -104,6 +104,8 @@ struct consul_params {
 };
 int consul_params(struct consul_call *k, struct consul_params *out);
 int consul_dc(struct consul_call *k);
+/* Stale and consistent at once: 1, answered; else 0. */
+int consul_conflicts(struct consul_call *k);
 int consul_dc_is(struct consul_call *k, struct slice name); /* of a body; empty: this one */
 /* 1 when the parameter is there, whatever its value. */
 int consul_flag(struct http_req *r, const char *name);
@@ -133,6 +135,7 @@ struct consul_read {
     /* set by render */
     uint64_t index;
     int status;
+    int is_raw;               /* bytes of a client as they are: no page may act on them */
     const char *content_type; /* NULL: JSON, or nothing when the body is empty */
     /* private */
     enum { CREAD_GATE, CREAD_HOLD, CREAD_PARKED, CREAD_ENDING } state;
@@ -150,6 +153,8 @@ int consul_sees_check(struct consul_read *g, const struct check_name *n,
 /* NULL: a parameter was wrong, which is answered. */
 struct consul_read *consul_read_new(struct consul_call *k);
 void consul_read_start(struct consul_read *g, consul_render_fn render);
+/* What the client asked for, as Consul calls it. */
+const char *consul_read_level(const struct consul_read *g);
 /* The headers of an answer at that index; whoever renders by consul_read_start need not care. */
 void consul_read_headers(struct consul_read *g, uint64_t index);
 

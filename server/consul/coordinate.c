@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Network coordinates (https://developer.hashicorp.com/consul/api-docs/coordinate). Nobody measures
  * them here: a node stands where it was told to, or where all stand. */
+#include <jansson.h>
 #include <string.h>
 
 #include "base/json_read.h"
@@ -8,7 +9,7 @@
 #include "server/consul/change.h"
 #include "server/consul/list.h"
 
-enum { COORDINATE_MAX = 4096 };
+enum { COORDINATE_MAX = 4096, DIMENSIONS = 8 };
 
 static const char origin[] = "{\"Vec\":[0,0,0,0,0,0,0,0],\"Error\":1.5,\"Adjustment\":0,"
                              "\"Height\":0.00001}";
@@ -153,6 +154,32 @@ static void written(struct consul_write *w)
     }
 }
 
+/* Its numbers: 0, or what was wrong was answered. */
+static int check_coordinate(struct consul_call *k, struct slice text)
+{
+    static const char *const names[] = {"Error", "Adjustment", "Height"};
+    json_t *coord = json_loadb((const char *)text.p, text.len, 0, NULL), *v, *x;
+    json_t *vec = json_object_get(coord, "Vec");
+    const char *wrong = vec != NULL && !json_is_array(vec) ? "Vec" : NULL;
+    size_t i;
+    json_array_foreach (vec, i, x) {
+        wrong = json_is_number(x) ? wrong : "Vec";
+    }
+    for (i = 0; i < N_ELEMENTS(names) && wrong == NULL; i++) {
+        v = json_object_get(coord, names[i]);
+        wrong = v != NULL && !json_is_number(v) ? names[i] : NULL;
+    }
+    size_t n = json_array_size(vec);
+    json_decref(coord);
+    if (wrong != NULL) {
+        consul_text(k->r, 400, "Request decode failed: %s of a coordinate is told in numbers",
+                    wrong);
+    } else if (n != DIMENSIONS) {
+        consul_text(k->r, 500, "incompatible coordinate");
+    }
+    return wrong != NULL || n != DIMENSIONS ? -1 : 0;
+}
+
 void consul_coordinate_update(struct consul_call *k)
 {
     struct told *t = http_alloc(k->r, sizeof(*t));
@@ -166,7 +193,7 @@ void consul_coordinate_update(struct consul_call *k)
                     COORDINATE_MAX);
         return;
     }
-    if (consul_may(k, ACCESS_NODE, t->node, ACCESS_WRITE)) {
+    if (check_coordinate(k, t->coord) == 0 && consul_may(k, ACCESS_NODE, t->node, ACCESS_WRITE)) {
         consul_change_start(consul_change_new(k, t), plan, written);
     }
 }

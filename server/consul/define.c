@@ -396,8 +396,13 @@ static int check_meta(struct slice meta, struct define_fault *f)
               : v.len > META_VALUE_MAX ? "Value is too long (limit: 512 characters)"
               : slice_has_prefix(k, SLICE_LIT("consul-"))
                   ? "Key prefix 'consul-' is reserved for internal use"
-              : ++n > META_MAX ? "Node metadata cannot contain more than 64 key/value pairs"
-                               : NULL;
+                  : NULL;
+        n++;
+    }
+    if (n > META_MAX) {
+        return fault(f, 400,
+                     "Invalid Service Meta: Node metadata cannot contain more than 64 key/value "
+                     "pairs");
     }
     if (why != NULL) {
         return fault(f, 400,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "server/consul/filter_fields.h"
+#include "server/consul/text.h"
 #include "server/query/regex.h"
 
 enum { PATH_MAX_PARTS = 4, NUMBER_MAX = 64 };
@@ -302,13 +303,8 @@ static int coerce_int(struct reader *r, struct expr *t)
 
 static int coerce_bool(struct reader *r, struct expr *t)
 {
-    static const char *const words[] = {"1", "t", "T", "true",  "TRUE",  "True",
-                                        "0", "f", "F", "false", "FALSE", "False"};
-    for (size_t i = 0; i < N_ELEMENTS(words); i++) {
-        if (slice_eq(t->value, slice_str(words[i]))) {
-            t->truth = i < N_ELEMENTS(words) / 2;
-            return 0;
-        }
+    if (consul_text_bool(t->value, &t->truth) == 0) {
+        return 0;
     }
     return fail(r,
                 "Failed to coerce value \"%.64s\" for selector \"%.*s\": strconv.ParseBool: "

@@ -124,6 +124,7 @@ static int render(struct consul_read *g, struct view *v, struct buf *out)
         g->status = 404;
     } else if (q->is_raw) {
         g->content_type = "text/plain";
+        g->is_raw = 1;
     }
     return rc < 0 ? rc : 0;
 }
@@ -169,9 +170,6 @@ void consul_kv_get(struct consul_call *k)
     g->data = q;
     g->ranges = &q->range;
     g->n_ranges = 1;
-    if (q->is_raw) {
-        http_add_header(k->r, "Content-Security-Policy", "sandbox");
-    }
     consul_read_start(g, render);
 }
 

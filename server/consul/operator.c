@@ -87,12 +87,25 @@ static void settings_written(struct consul_write *w)
     }
 }
 
+/* ?cas=: 0, or -1 and answered. */
+static int take_cas(struct consul_call *k, struct autopilot *a)
+{
+    struct slice s;
+    a->has_cas = http_query(k->r, "cas", &s);
+    int rc = a->has_cas ? text_u64(s, UINT64_MAX, &a->expect) : 0;
+    if (rc != 0) {
+        consul_text(k->r, 400, "Error parsing cas value: strconv.ParseUint: parsing \"%.*s\": %s",
+                    SLICE_FMT(s), rc == MU_E_RANGE ? "value out of range" : "invalid syntax");
+    }
+    return rc != 0 ? -1 : 0;
+}
+
 void consul_operator_autopilot_put(struct consul_call *k)
 {
     struct autopilot *a = http_alloc(k->r, sizeof(*a));
-    *a = (struct autopilot){.has_cas = consul_flag(k->r, "cas")};
+    *a = (struct autopilot){0};
     if (!consul_may(k, ACCESS_OPERATOR, slice_of(NULL, 0), ACCESS_WRITE) || consul_dc(k) != 0 ||
-        consul_u64(k->r, "cas", &a->expect) != 0) {
+        take_cas(k, a) != 0) {
         return;
     }
     struct body b = {.alloc = (void *(*)(void *, size_t))http_alloc, .arg = k->r};

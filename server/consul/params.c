@@ -40,14 +40,23 @@ int consul_u64(struct http_req *r, const char *name, uint64_t *out)
 
 /* --- what every read takes --- */
 
+int consul_conflicts(struct consul_call *k)
+{
+    int does = (consul_flag(k->r, "stale") || consul_flag(k->r, "max_stale")) &&
+               consul_flag(k->r, "consistent");
+    if (does) {
+        consul_text(k->r, 400, "Cannot specify ?stale with ?consistent, conflicting semantics.");
+    }
+    return does;
+}
+
 static int level(struct consul_call *k, enum consistency *out)
 {
     struct slice s;
     int is_stale = consul_flag(k->r, "stale") || consul_flag(k->r, "max_stale");
     int is_consistent = consul_flag(k->r, "consistent");
     *out = is_consistent ? READ_LINEAR : is_stale ? READ_STALE : READ_LEADER;
-    if (is_stale && is_consistent) {
-        consul_text(k->r, 400, "Cannot specify ?stale with ?consistent, conflicting semantics.");
+    if (consul_conflicts(k)) {
         return -1;
     }
     if (http_query(k->r, "max_stale", &s)) {

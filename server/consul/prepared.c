@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/consul/prepared.h"
 
+#include <jansson.h>
+
 #include "base/json_write.h"
 #include "base/text.h"
 #include "server/consul/show.h"
@@ -96,15 +98,43 @@ static int check_template(const struct prepared_template *t, struct err *e)
     return query_check_regex(t->regexp, e);
 }
 
-int prepared_check(const struct prepared *g, struct err *e)
+static int check_ttl(struct slice ttl, struct err *e)
 {
     uint64_t ns;
+    if (ttl.len == 0 || consul_text_duration(ttl, &ns) == 0) {
+        return 0;
+    }
+    int n = (int)(ttl.len < 64 ? ttl.len : 64);
+    if (ttl.p[0] == '-' && consul_text_duration(slice_of(ttl.p + 1, ttl.len - 1), &ns) == 0) {
+        return err_set(e, MU_E_BAD_REQUEST, "Invalid prepared query: DNS TTL '-%llu', must be >=0",
+                       (unsigned long long)ns);
+    }
+    return err_set(e, MU_E_BAD_REQUEST,
+                   "Invalid prepared query: Bad DNS TTL '%.*s': time: invalid duration \"%.*s\"", n,
+                   (const char *)ttl.p, n, (const char *)ttl.p);
+}
+
+static int check_failover(struct slice text, struct err *e)
+{
+    json_t *v =
+        text.len != 0 ? json_loadb((const char *)text.p, text.len, JSON_DECODE_ANY, NULL) : NULL;
+    json_int_t n = json_integer_value(json_object_get(v, "NearestN"));
+    json_decref(v);
+    return n < 0
+               ? err_set(e, MU_E_BAD_REQUEST,
+                         "Invalid prepared query: Bad NearestN '%lld', must be >= 0", (long long)n)
+               : 0;
+}
+
+int prepared_check(const struct prepared *g, struct err *e)
+{
+    struct err inner = {0};
     const char *why = NULL;
     int is_template = g->template.type.len != 0;
     if (g->name.len > QUERY_NAME_MAX - 2 || !text_is_utf8(g->name)) {
         why = "Name is UTF-8 of at most 254 bytes";
     } else if (g->name.len == 0 && g->session.len == 0 && !is_template) {
-        why = "Must be bound to a session, or have a name";
+        why = "Must be bound to a session";
     } else if (g->service.service.len == 0) {
         why = "Must provide a Service name to query";
     } else if (!has_few(&g->service)) {
@@ -113,14 +143,18 @@ int prepared_check(const struct prepared *g, struct err *e)
         why = "Connect must be enabled in order to use this query";
     } else if (g->token.len != 0) {
         why = "a token is not kept with a query: who runs it shows one";
-    } else if (g->dns.ttl.len != 0 && consul_text_duration(g->dns.ttl, &ns) != 0) {
-        why = "Bad DNS TTL: it is a duration of zero or more, like \"10s\"";
     }
     if (why != NULL) {
-        return err_set(e, MU_E_BAD_REQUEST, "%s", why);
+        return err_set(e, MU_E_BAD_REQUEST, "Invalid prepared query: %s", why);
     }
-    int rc = check_template(&g->template, e);
-    return rc != 0 ? rc : check_texts(&g->service, e);
+    int rc = check_ttl(g->dns.ttl, e);
+    rc = rc != 0 ? rc : check_failover(g->service.failover, e);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = check_template(&g->template, &inner);
+    rc = rc != 0 ? rc : check_texts(&g->service, &inner);
+    return rc != 0 ? err_set(e, rc, "failed compiling template: %s", inner.text) : 0;
 }
 
 /* --- as it is kept --- */

@@ -58,8 +58,11 @@ static int session_is_there(struct consul_change *h, struct view *v, struct slic
     if (session.len == 0 || view_session(v, session, &row) == 0) {
         return 1;
     }
-    consul_text(h->k.r, 500, "failed session lookup: invalid session \"%.*s\"",
-                (int)(session.len < 64 ? session.len : 64), (const char *)session.p);
+    if (consul_is_uuid(session)) {
+        consul_text(h->k.r, 500, "invalid session \"%.*s\"", SLICE_FMT(session));
+    } else {
+        consul_text(h->k.r, 500, "invalid session: index error: UUID must be 36 characters");
+    }
     return 0;
 }
 
@@ -79,7 +82,8 @@ static int find_old(struct consul_change *h, struct view *v, struct query *out,
 {
     int rc = query_get(v, h->k.rest, out);
     if (rc == MU_E_NOT_FOUND) {
-        consul_text(h->k.r, 404, "Query not found");
+        consul_text(h->k.r, 500, "Cannot modify non-existent prepared query: '%.*s'",
+                    SLICE_FMT(h->k.rest));
         return -1;
     }
     if (rc != 0) {
@@ -159,6 +163,18 @@ static void keep_text(struct consul_call *k, struct prepared *g)
     buf_fini(&b);
 }
 
+/* The query that is to be changed is named by its id. */
+static int has_id(struct consul_call *k)
+{
+    int has = consul_is_uuid(k->rest);
+    if (!has) {
+        consul_text(k->r, 500,
+                    "Prepared Query lookup failed: failed prepared query lookup: index error: "
+                    "UUID must be 36 characters");
+    }
+    return has;
+}
+
 static struct prepared *read_given(struct consul_call *k)
 {
     struct err e = {0};
@@ -195,10 +211,7 @@ void consul_query_put(struct consul_call *k)
     if (g == NULL) {
         return;
     }
-    if (!consul_is_uuid(k->rest)) {
-        consul_text(k->r, 500,
-                    "failed prepared query lookup: index error: UUID must be 36 "
-                    "characters");
+    if (!has_id(k)) {
         return;
     }
     memcpy(g->new_id, k->rest.p, UUID_SIZE);
@@ -208,7 +221,7 @@ void consul_query_put(struct consul_call *k)
 
 void consul_query_delete(struct consul_call *k)
 {
-    if (consul_dc(k) == 0) {
+    if (consul_dc(k) == 0 && has_id(k)) {
         consul_change_start(consul_change_new(k, NULL), plan_delete, changed);
     }
 }
@@ -218,7 +231,7 @@ void consul_query_delete(struct consul_call *k)
 struct asked {
     struct slice id; /* or name */
     uint64_t limit;
-    int explains;
+    int explains, is_mesh;
     /* while it runs */
     struct consul_read *g;
     struct view *v;
@@ -342,10 +355,25 @@ static void tell_nodes(struct asked *x)
     x->n = 0;
 }
 
+/* How the answer came to be, as those of queries tell it. */
+static void tell_state(struct asked *x)
+{
+    struct core_glance look;
+    core_glance(x->g->c->core, &look);
+    jw_key(&x->w, "Index");
+    jw_u64(&x->w, 0);
+    jw_key(&x->w, "LastContact");
+    jw_u64(&x->w, 0);
+    jw_key(&x->w, "KnownLeader");
+    jw_bool(&x->w, look.has_leader);
+    jw_key(&x->w, "ConsistencyLevel");
+    jw_str(&x->w, consul_read_level(x->g));
+}
+
 static int execute(struct asked *x, const struct query *q)
 {
     char *dns = json_dumps(json_object_get(q->doc, "DNS"), JSON_COMPACT);
-    int rc = query_run(x->v, q, on_found, x);
+    int rc = x->is_mesh ? 0 : query_run(x->v, q, on_found, x); /* nothing is a member of a mesh */
     jw_obj(&x->w);
     jw_key(&x->w, "Service");
     jw_slice(&x->w, query_text(q, "Service", "Service"));
@@ -357,9 +385,22 @@ static int execute(struct asked *x, const struct query *q)
     jw_str(&x->w, x->s.datacenter);
     jw_key(&x->w, "Failovers");
     jw_u64(&x->w, 0);
+    tell_state(x);
     jw_end(&x->w);
     free(dns);
     return rc;
+}
+
+/* A template stands for many queries: its id is that of none of them. */
+static int is_template(struct view *v, struct slice id)
+{
+    struct query q;
+    if (!consul_is_uuid(id) || query_get(v, id, &q) != 0) {
+        return 0;
+    }
+    int is = query_text(&q, "Template", "Type").len != 0;
+    query_free(&q);
+    return is;
 }
 
 static int render_run(struct consul_read *g, struct view *v, struct buf *out)
@@ -370,6 +411,12 @@ static int render_run(struct consul_read *g, struct view *v, struct buf *out)
     x->v = v;
     x->s.datacenter = g->c->datacenter;
     g->index = 1;
+    if (is_template(v, x->id)) {
+        buf_append_str(out, "prepared query templates can only be resolved up by name, not by ID");
+        g->status = 500;
+        g->content_type = "text/plain; charset=utf-8";
+        return 0;
+    }
     int rc = query_find(v, x->id, &q);
     if (rc != 0) {
         return rc == MU_E_NOT_FOUND ? not_found(g, out) : rc;
@@ -381,6 +428,7 @@ static int render_run(struct consul_read *g, struct view *v, struct buf *out)
         jw_obj(&x->w);
         jw_key(&x->w, "Query");
         tell(x, &q);
+        tell_state(x);
         jw_end(&x->w);
     } else {
         rc = not_found(g, out);
@@ -409,6 +457,30 @@ static int ends_with(struct slice *s, const char *end)
     return is;
 }
 
+/* ?limit=, of which less than one is none, and ?connect=. */
+static int take_options(struct consul_call *k, struct asked *x)
+{
+    struct slice s, digits;
+    if (http_query(k->r, "limit", &s) && s.len != 0) {
+        int is_negative = s.p[0] == '-';
+        digits = slice_of(s.p + is_negative, s.len - (size_t)is_negative);
+        if (text_u64(digits, INT64_MAX, &x->limit) != 0) {
+            consul_text(k->r, 500, "Bad limit: strconv.Atoi: parsing \"%.*s\": invalid syntax",
+                        SLICE_FMT(s));
+            return -1;
+        }
+        x->limit = is_negative ? 0 : x->limit;
+    }
+    if (http_query(k->r, "connect", &s) && s.len != 0 && consul_text_bool(s, &x->is_mesh) != 0) {
+        consul_text(k->r, 500,
+                    "Error parsing 'connect' value: strconv.ParseBool: parsing \"%.*s\": invalid "
+                    "syntax",
+                    SLICE_FMT(s));
+        return -1;
+    }
+    return 0;
+}
+
 void consul_query_get(struct consul_call *k)
 {
     struct asked *x = http_alloc(k->r, sizeof(*x));
@@ -422,7 +494,7 @@ void consul_query_get(struct consul_call *k)
                     "characters");
         return;
     }
-    if (consul_u64(k->r, "limit", &x->limit) != 0) {
+    if ((executes || x->explains) && take_options(k, x) != 0) {
         return;
     }
     struct consul_read *g = consul_read_new(k);

@@ -37,6 +37,11 @@ struct consul_read *consul_read_new(struct consul_call *k)
     return g;
 }
 
+const char *consul_read_level(const struct consul_read *g)
+{
+    return g->p.level == READ_STALE ? "stale" : g->p.level == READ_LINEAR ? "consistent" : "leader";
+}
+
 void consul_read_headers(struct consul_read *g, uint64_t index)
 {
     struct core_glance look;
@@ -47,6 +52,9 @@ void consul_read_headers(struct consul_read *g, uint64_t index)
         char hash[24];
         (void)snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)index);
         http_add_header(g->r, "X-Consul-Contenthash", hash);
+    }
+    if (g->is_raw) {
+        http_add_header(g->r, "Content-Security-Policy", "sandbox");
     }
     if (g->is_plain) {
         return;
@@ -61,10 +69,7 @@ void consul_read_headers(struct consul_read *g, uint64_t index)
     http_add_header(g->r, "X-Consul-Knownleader", look.has_leader ? "true" : "false");
     http_add_header_u64(g->r, "X-Consul-Lastcontact", age > 0 ? (uint64_t)age : 0);
     http_add_header(g->r, "X-Consul-Query-Backend", "blocking-query");
-    http_add_header(g->r, "X-Consul-Effective-Consistency",
-                    g->p.level == READ_STALE    ? "stale"
-                    : g->p.level == READ_LINEAR ? "consistent"
-                                                : "leader");
+    http_add_header(g->r, "X-Consul-Effective-Consistency", consul_read_level(g));
 }
 
 static void end_wait(struct consul_read *g)
@@ -129,7 +134,7 @@ static void step(struct consul_read *g, int may_park)
     mu_rev rev = view_revision(v);
     g->status = 200;
     g->content_type = NULL;
-    g->is_filtered = 0;
+    g->is_filtered = g->is_raw = 0;
     int rc = access_identify(g->c->access, worker_number(http_worker(g->r)), v, consul_token(g->r),
                              &g->who);
     if (g->filter != NULL) {

@@ -213,6 +213,12 @@ static void members_done(struct core_request *q)
 
 void consul_agent_members(struct consul_call *k)
 {
+    struct slice segment;
+    if (http_query(k->r, "segment", &segment) && segment.len != 0 &&
+        !slice_eq(segment, SLICE_LIT("_all"))) {
+        consul_text(k->r, 500, "Network segments are not supported in this version of Consul");
+        return;
+    }
     consul_ask_status(k, members_done);
 }
 

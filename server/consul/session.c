@@ -12,7 +12,13 @@
 
 #define NS_PER_S INT64_C(1000000000)
 
-enum { TTL_MIN_S = 10, TTL_MAX_S = 24 * 3600, LOCK_DELAY_S = 15, NUMBER_OF_S_MAX = 1000 };
+enum {
+    TTL_MIN_S = 10,
+    TTL_MAX_S = 24 * 3600,
+    LOCK_DELAY_S = 15,
+    NUMBER_OF_S_MAX = 1000,
+    CHECKS_MAX = 1024
+};
 
 struct service_check {
     struct slice id;
@@ -61,6 +67,13 @@ static int take_body(struct consul_call *k, struct asked *a)
         consul_text(k->r, 400, "Request decode failed: %s", b.error);
         return -1;
     }
+    struct pair_iter checks, more;
+    tags_begin(&checks, a->checks);
+    tags_begin(&more, a->node_checks);
+    if (checks.left > CHECKS_MAX || more.left > CHECKS_MAX) {
+        consul_text(k->r, 400, "Checks and NodeChecks have at most %d items", CHECKS_MAX);
+        return -1;
+    }
     if (a->lock_delay < 0) {
         consul_text(k->r, 400, "Request decode failed: LockDelay is negative");
         return -1;
@@ -107,17 +120,67 @@ static int take_behavior(struct consul_call *k, const struct asked *a, struct se
     return 0;
 }
 
-static void default_checks(struct consul_call *k, const struct asked *a, struct session_row *row)
+static int has_id(struct slice list, struct slice id)
 {
-    struct buf list;
+    struct pair_iter it;
+    struct slice s;
+    tags_begin(&it, list);
+    while (tags_next(&it, &s)) {
+        if (slice_eq(s, id)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Appends what is not in `but`. How many. */
+static uint16_t put_ids(struct buf *out, struct slice ids, struct slice but)
+{
+    struct pair_iter it;
+    struct slice id;
+    uint16_t n = 0;
+    tags_begin(&it, ids);
+    while (tags_next(&it, &id)) {
+        if (!has_id(but, id)) {
+            wire_put_bytes(out, id);
+            n++;
+        }
+    }
+    return n;
+}
+
+/* The older member Checks adds to NodeChecks; an empty list of either, not its absence, takes the
+ * default away. */
+static void take_node_checks(struct consul_call *k, const struct asked *a, struct session_row *row)
+{
+    struct pair_iter checks;
+    struct slice none = {0}, first = a->node_checks;
+    struct buf ids, list;
+    buf_init(&ids);
     buf_init(&list);
-    row->node_checks = a->node_checks.p != NULL ? a->node_checks : a->checks;
-    if (row->node_checks.p == NULL) { /* not even an empty list */
+    tags_begin(&checks, a->checks);
+    if (first.p == NULL && (a->checks.p == NULL || checks.left > 0)) {
         wire_put_u16(&list, 1);
         wire_put_bytes(&list, SLICE_LIT("serfHealth"));
+        first = consul_keep(k->r, buf_slice(&list));
+        buf_clear(&list);
+    }
+    uint16_t n = put_ids(&ids, a->checks, none);
+    n = (uint16_t)(n + put_ids(&ids, first, a->checks));
+    if (n > 0) {
+        wire_put_u16(&list, n);
+        buf_append_slice(&list, buf_slice(&ids));
         row->node_checks = consul_keep(k->r, buf_slice(&list));
     }
-    buf_clear(&list);
+    buf_fini(&ids);
+    buf_fini(&list);
+}
+
+static void take_checks(struct consul_call *k, const struct asked *a, struct session_row *row)
+{
+    struct buf list;
+    take_node_checks(k, a, row);
+    buf_init(&list);
     if (a->service_checks.n > 0) {
         const struct service_check *c = (const struct service_check *)(void *)a->service_checks.p;
         wire_put_u16(&list, (uint16_t)a->service_checks.n);
@@ -211,6 +274,10 @@ void consul_session_create(struct consul_call *k)
         take_behavior(k, a, row) != 0) {
         return;
     }
+    if (a->node.p != NULL && a->node.len == 0) {
+        consul_text(k->r, 500, "Must provide Node");
+        return;
+    }
     if (a->name.len > KEY_NAME_MAX || a->node.len > KEY_NAME_MAX ||
         (a->node.len != 0 && memchr(a->node.p, 0, a->node.len) != NULL)) {
         consul_text(k->r, 400, "Name and Node have at most %d bytes", KEY_NAME_MAX);
@@ -222,7 +289,7 @@ void consul_session_create(struct consul_call *k)
     row->node = a->node.len != 0 ? a->node : slice_str(core_node_name(k->c->core));
     row->lock_delay_ns = (uint64_t)a->lock_delay;
     row->meta.lease = core_lease_id(k->c->core);
-    default_checks(k, a, row);
+    take_checks(k, a, row);
     if (!consul_may(k, ACCESS_SESSION, row->node, ACCESS_WRITE)) {
         return;
     }

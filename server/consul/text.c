@@ -65,6 +65,19 @@ static int take_part(struct slice *s, double *out_ns)
     return unit != 0 ? 0 : MU_E_BAD_REQUEST;
 }
 
+int consul_text_bool(struct slice s, int *out)
+{
+    static const char *const words[] = {"1", "t", "T", "true",  "TRUE",  "True",
+                                        "0", "f", "F", "false", "FALSE", "False"};
+    for (size_t i = 0; i < N_ELEMENTS(words); i++) {
+        if (slice_eq(s, slice_str(words[i]))) {
+            *out = i < N_ELEMENTS(words) / 2;
+            return 0;
+        }
+    }
+    return MU_E_BAD_REQUEST;
+}
+
 int consul_text_duration(struct slice s, uint64_t *out)
 {
     double sum = 0, part = 0;

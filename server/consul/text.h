@@ -7,6 +7,8 @@
 /* time.ParseDuration: "10s", "1m30s", "1.5h", "300ms"; 0 or MU_E_BAD_REQUEST. Nanoseconds, no
  * sign, at most what Go can hold. */
 int consul_text_duration(struct slice s, uint64_t *out_ns);
+/* strconv.ParseBool: 0 or MU_E_BAD_REQUEST. */
+int consul_text_bool(struct slice s, int *out);
 /* As Duration.String writes it: "1m30s", "250ms". */
 void consul_text_put_duration(struct buf *out, uint64_t ns);
 /* Percent-decoded into mem (s.len bytes): any bytes. A bad escape is BAD_REQUEST. */

@@ -113,7 +113,7 @@ void consul_txn(struct consul_call *k)
 {
     struct txn *t = http_alloc(k->r, sizeof(*t));
     *t = (struct txn){.k = k};
-    if (consul_dc(k) != 0 || txn_read(t) != 0) {
+    if (consul_dc(k) != 0 || consul_conflicts(k) || txn_read(t) != 0) {
         return;
     }
     for (size_t i = 0; i < t->n && k->who != NULL; i++) {

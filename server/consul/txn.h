@@ -22,7 +22,8 @@ struct txn {
     size_t n;
     struct op *ops;
     const struct txn_verb **verbs; /* NULL: of an operation with a fault */
-    const char **faults;           /* why an operation cannot be tried; NULL: nothing is wrong */
+    enum txn_space *spaces;
+    const char **faults; /* why an operation cannot be tried; NULL: nothing is wrong */
 };
 
 /* (txn_body.c) 0, or what was wrong with the whole was answered. */

@@ -226,14 +226,15 @@ static void error(struct jw *w, size_t n, const char *what)
 
 /* --- the answer --- */
 
-/* Nothing but reads and checks, or what is none of the verbs. */
+/* Nothing but reads and checks, or what is none of the verbs of keys. */
 static int is_read_only(const struct txn *t)
 {
     int is_all = 1;
     for (size_t i = 0; i < t->n; i++) {
         const struct txn_verb *v = t->verbs[i];
-        is_all &= v == NULL || is_read(&t->ops[i]) || v->type == OP_KEY_CHECK_INDEX ||
-                  v->type == OP_KEY_CHECK_SESSION || v->type == OP_KEY_CHECK_ABSENT;
+        is_all &= v == NULL ? t->spaces[i] == TXN_KV
+                            : is_read(&t->ops[i]) || v->type == OP_KEY_CHECK_INDEX ||
+                                  v->type == OP_KEY_CHECK_SESSION || v->type == OP_KEY_CHECK_ABSENT;
     }
     return is_all;
 }

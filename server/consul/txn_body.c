@@ -170,9 +170,11 @@ static const char *refuse_name(const struct txn *t, struct slice s, size_t max, 
 static const char *key_fault(const struct txn *t, const struct op *o)
 {
     struct slice key = o->u.key.key, session = o->u.key.session;
-    int is_tree = o->type == OP_KEY_GET_TREE || o->type == OP_KEY_DELETE_TREE;
-    if (key.len == 0 && !is_tree) {
+    if (key.len == 0 && o->type != OP_KEY_DELETE_TREE) {
         return "Must provide key";
+    }
+    if (session.len == 0 && o->type == OP_KEY_UNLOCK) {
+        return "missing session";
     }
     if (key.len > KEY_USER_MAX) {
         return fault(t, "Key is too long: it has %zu bytes, at most %d are stored", key.len,
@@ -326,6 +328,7 @@ static int take_op(struct txn *t, const struct given *g)
     }
     const struct slice *verb = g->of[space]; /* the first member of each */
     const struct txn_verb *found = find_verb(space, *verb);
+    t->spaces[t->n] = space;
     t->verbs[t->n++] = found;
     *o = (struct op){.type = found != NULL ? found->type : OP_KEY_GET};
     *why = found != NULL ? NULL
@@ -363,6 +366,7 @@ int txn_read(struct txn *t)
     }
     t->ops = http_alloc(t->k->r, all.n * sizeof(*t->ops));
     t->verbs = http_alloc(t->k->r, all.n * sizeof(const struct txn_verb *));
+    t->spaces = http_alloc(t->k->r, all.n * sizeof(*t->spaces));
     t->faults = http_alloc(t->k->r, all.n * sizeof(char *));
     for (size_t i = 0; i < all.n; i++) {
         if (take_op(t, (const struct given *)(const void *)all.p + i) != 0) {

@@ -514,7 +514,7 @@ def test_what_is_given_for_another_datacenter_gives_nothing_here(guarded):
         given = [
             ("GET", "/v1/kv/?keys", {"Policies": [{"ID": p["ID"]}]}, None),
             ("PUT", "/v1/agent/service/register", {"ServiceIdentities": [{"ServiceName": "dcs", "Datacenters": [here]}]}, {"Name": "dcs"}),
-            ("PUT", "/v1/coordinate/update", {"NodeIdentities": [{"NodeName": "dcn", "Datacenter": here}]}, {"Node": "dcn", "Coord": {"Vec": []}}),
+            ("PUT", "/v1/coordinate/update", {"NodeIdentities": [{"NodeName": "dcn", "Datacenter": here}]}, {"Node": "dcn", "Coord": {"Vec": [0] * 8}}),
             ("PUT", "/v1/agent/service/register", {"TemplatedPolicies": [
                 {"TemplateName": "builtin/service", "TemplateVariables": {"Name": "dcs"}, "Datacenters": [here]}]}, {"Name": "dcs"}),
         ]

@@ -66,7 +66,7 @@ def test_the_last_256_events_are_kept(shared):
     ("/v1/config", b"{", 400, "Request decoding failed"), ("/v1/config", b"[]", 400, "an object"), ("/v1/config", b'{"Kind":"odd","Name":"x"}', 400, "invalid config entry kind: odd"),
     ("/v1/config", b'{"Kind":"service-defaults"}', 400, "Name is required"), ("/v1/config", b'{"Kind":"proxy-defaults","Name":"x"}', 400, 'only "global" is supported'),
     ("/v1/coordinate/update", b'{"Node":"n1"}', 400, "Coord are required"), ("/v1/coordinate/update", b'{"Node":"n1","Coord":[1]}', 400, "Coord are required"),
-    ("/v1/operator/autopilot/configuration", b'{"LastContactThreshold":"soon"}', 400, "Error parsing autopilot config"), ("/v1/agent/token/odd", b'{"Token":"x"}', 404, "unknown"),
+    ("/v1/operator/autopilot/configuration", b'{"LastContactThreshold":"soon"}', 400, "Error parsing autopilot config"), ("/v1/agent/token/odd", b'{"Token":"x"}', 401, "ACL support disabled"),
     ("/v1/agent/join/127.0.0.1:1", b"", 500, "musterctl member add"), ("/v1/agent/force-leave/nobody", b"", 500, "no member"),
 ])
 def test_wrong_requests(shared, path, body, status, words):
@@ -150,7 +150,7 @@ def test_the_agent_as_a_process(shared):
     assert a.get("/v1/agent/metrics?format=prometheus").headers["Location"] == "/metrics"
     host = a.get("/v1/agent/host").json
     assert host["CollectionTime"] > 10**18 and host["Memory"]["total"] > 0 and host["Host"]["hostname"]
-    assert a.put("/v1/agent/reload").status == 200 and a.put("/v1/agent/token/default", {"Token": "x"}).status == 200 and a.put("/v1/agent/join/" + shared.nodes[1].peer).status == 200
+    assert a.put("/v1/agent/reload").status == 200 and a.put("/v1/agent/token/default", {"Token": "x"}).status == 401 and a.put("/v1/agent/join/" + shared.nodes[1].peer).status == 200
     assert a.get("/v1/health/connect/web").json == [] and a.get("/v1/catalog/connect/web").json == []
     for method, path in (("GET", "agent/connect/ca/roots"), ("POST", "agent/connect/authorize"), ("POST", "connect/intentions"), ("PUT", "connect/ca/configuration"),
                          ("DELETE", "connect/intentions/x"), ("POST", "discovery-chain/web")):

@@ -51,7 +51,7 @@ def test_a_query_lives(cluster):
     assert b.put(f"/v1/query/{other}", {"Name": "second", "Service": {"Service": "redis"}}).status == 500
     for q in (qid, other):
         assert c.delete(f"/v1/query/{q}").status == 200
-    assert c.delete(f"/v1/query/{qid}").status == 404 and a.get(f"/v1/query/{qid}?consistent").status == 404 and a.get("/v1/query?consistent").json == []
+    assert c.delete(f"/v1/query/{qid}").status == 500 and a.get(f"/v1/query/{qid}?consistent").status == 404 and a.get("/v1/query?consistent").json == []
     create(a, Name="second", Service={"Service": "redis"})  # the name is free again
 
 

@@ -160,12 +160,30 @@ static void durations_are_written(void **state)
     }
 }
 
+static void truths(void **state)
+{
+    static const struct {
+        const char *text;
+        int truth; /* -1: refused */
+    } rows[] = {{"1", 1},     {"t", 1}, {"T", 1},  {"true", 1},  {"TRUE", 1},  {"True", 1},
+                {"0", 0},     {"f", 0}, {"F", 0},  {"false", 0}, {"FALSE", 0}, {"False", 0},
+                {"tRUE", -1}, {"", -1}, {"2", -1}, {"yes", -1},  {"true ", -1}};
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+        int is = -1;
+        int rc = consul_text_bool(slice_str(rows[i].text), &is);
+        assert_int_equal(rc, rows[i].truth < 0 ? MU_E_BAD_REQUEST : 0);
+        assert_int_equal(is, rows[i].truth);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations), cmocka_unit_test(durations_are_written),
         cmocka_unit_test(decoding),  cmocka_unit_test(cleaning),
         cmocka_unit_test(base64),    cmocka_unit_test(indenting),
+        cmocka_unit_test(truths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
