@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Send one script of requests to Consul 1.8.7 and to muster, and compare status, headers and bodies.
 
-    consul_diff.py [--peers DIR] [--musterd FILE] [--verbose]
+    consul_diff.py [--peers DIR] [--musterd FILE] [--verbose] [--only PASS]
 
-What differs by nature is normalised: indexes and revisions to their order, ids that were drawn, times, the names and addresses of the servers. What
-differs on purpose stands in KNOWN with its reason (docs/faces/consul.md has the same rows); another difference is a failure, and so is a row of KNOWN that
+Four passes: `plain` and `more` (diff_more.py) without access control, `moves` (diff_moves.py) compares which indexes move for which event, `acl` (diff_acl.py) sends
+the same requests with each of many tokens: where muster lets through what Consul denies, it is a failure; other differences of that pass are told with --only acl, and not all
+of them have a row yet. What differs by nature is normalised: indexes and revisions to their order, ids that were drawn, times, the names and addresses of the servers. What
+differs on purpose stands in consul_diff.txt with its reason (docs/faces/consul.md has the same rows); another difference is a failure, and so is a row that
 no longer differs. Exit status 3: Consul's package is not there."""
 import argparse
 import http.client
@@ -19,6 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import diff_acl
+import diff_moves
+import diff_more
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -38,8 +44,8 @@ def free_ports(n):
 
 
 class Server:
-    def __init__(self, port, command):
-        self.port, self.ids = port, []
+    def __init__(self, port, command, token=None):
+        self.port, self.names, self.token = port, {}, token
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
                                         env={k: v for k, v in os.environ.items() if not k.startswith(("MUSTER_", "CONSUL_"))})
         self.wait()
@@ -48,34 +54,59 @@ class Server:
         end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
-                if self.ask("GET", "/v1/health/node/node1")[2] not in (b"[]", b"") and self.ask("GET", "/v1/status/leader")[2] != b'""':
+                if b"serfHealth" in self.ask("GET", "/v1/health/node/node1", token=self.token)[2] and self.ask("GET", "/v1/status/leader")[2] != b'""':
                     return
             except OSError:
                 pass
             time.sleep(0.1)
         raise RuntimeError("the server did not start")
 
-    def ask(self, method, path, body=None, headers=None):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+    def ask(self, method, path, body=None, token=None):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            c.request(method, path, body, headers or {})
+            c.request(method, path, body, {"X-Consul-Token": token} if token else {})
             r = c.getresponse()
             return r.status, {k.lower(): v for k, v in r.getheaders()}, r.read()
+        except http.client.RemoteDisconnected:  # Consul does so where it panics
+            return 0, {}, b""
         finally:
             c.close()
+
+    def name(self, text):
+        """With what was kept under the names in it."""
+        return re.sub(r"<(\w+)>", lambda m: self.names[m.group(1)], text)
+
+    def step(self, method, path, body, keep, token):
+        path, body = self.name(path), body and b"<" in body and self.name(body.decode()).encode() or body
+        if method in ("WAIT", "UNTIL"):  # until the answer has this in it
+            return self.wait_for({"WAIT": "GET", "UNTIL": "PUT"}[method], path, body, token)
+        answer = self.ask(method, path, body, token)
+        if keep:
+            try:
+                found = json.loads(answer[2])
+                self.names[keep] = found.get("ID") or found.get("AccessorID") or "0"
+            except (ValueError, AttributeError):
+                self.names[keep] = "0"
+        return answer
+
+    def wait_for(self, method, path, text, token):
+        end = time.monotonic() + 10
+        while text not in (answer := self.ask(method, path, None, token))[2] and time.monotonic() < end:
+            time.sleep(0.02)
+        return 200 if text in answer[2] else 0, {}, b""
 
     def stop(self):
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
-# --- the script: (method, path, body, name under which the answer's ID is kept) ---
+# --- the script: (method, path, body, name under which the answer's ID is kept, name and secret of the token or None) ---
 
 def script():
     s = []
 
     def add(method, path, body=None, keep=None):
-        s.append((method, path, json.dumps(body).encode() if isinstance(body, (dict, list)) else body, keep))
+        s.append((method, path, json.dumps(body).encode() if isinstance(body, (dict, list)) else body, keep, None))
 
     def get(*paths):
         for p in paths:
@@ -135,14 +166,14 @@ def script():
     for body in (b"{", b"[]"):
         add("PUT", "/v1/session/create", body)
     add("PUT", "/v1/session/create", {"Name": "lock", "TTL": "60s", "LockDelay": "0s"}, "lock")
-    add("PUT", "/v1/kv/lk?acquire={lock}", b"held")
-    add("PUT", "/v1/kv/lk?acquire={lock}", b"held again")
-    get("/v1/kv/lk", "/v1/session/info/{lock}", "/v1/session/info/11111111-1111-1111-1111-111111111111", "/v1/session/info/x", "/v1/session/info/", "/v1/session/node/none")
-    add("PUT", "/v1/session/renew/{lock}")
+    add("PUT", "/v1/kv/lk?acquire=<lock>", b"held")
+    add("PUT", "/v1/kv/lk?acquire=<lock>", b"held again")
+    get("/v1/kv/lk", "/v1/session/info/<lock>", "/v1/session/info/11111111-1111-1111-1111-111111111111", "/v1/session/info/x", "/v1/session/info/", "/v1/session/node/none")
+    add("PUT", "/v1/session/renew/<lock>")
     add("PUT", "/v1/session/renew/11111111-1111-1111-1111-111111111111")
     add("PUT", "/v1/session/renew/x")
-    add("PUT", "/v1/kv/lk?release={lock}", b"free")
-    add("PUT", "/v1/session/destroy/{lock}")
+    add("PUT", "/v1/kv/lk?release=<lock>", b"free")
+    add("PUT", "/v1/session/destroy/<lock>")
     add("PUT", "/v1/session/destroy/11111111-1111-1111-1111-111111111111")
     add("PUT", "/v1/session/destroy/x")
     add("GET", "/v1/session/create")
@@ -223,35 +254,56 @@ def script():
 
 # --- what may differ ---
 
-HEADERS = {"content-type", "x-consul-index", "x-consul-knownleader", "allow", "location"}
+HEADERS = {"content-type", "x-consul-index", "x-consul-knownleader", "x-consul-lastcontact", "allow", "location", "content-security-policy", "x-cache"}
+LISTS = {"/v1/acl/tokens": "AccessorID", "/v1/acl/policies": "Name", "/v1/acl/roles": "Name", "/v1/query": "Name", "/v1/session/list": "Name", "/v1/session/node/": "Name"}  # in the order of drawn ids
+NEWER = {"ExposedPort", "Interval", "Timeout", "Locality", "Namespace", "Partition", "PeerName"}  # members that later versions of Consul tell, too
 
 
 def normal_text(text, server):
     text = text.replace(str(server.port), "PORT")
-    return UUID.sub(lambda m: "ID%d" % (server.ids.index(m.group()) if m.group() in server.ids else server.ids.append(m.group()) or len(server.ids) - 1), text)
-
-
-NEWER = {"ExposedPort", "Interval", "Timeout", "Locality", "Namespace", "Partition", "PeerName"}  # members that later versions of Consul tell, too
+    text = re.sub(r"^(rpc error making call: )?Permission denied.*", "Permission denied", text, flags=re.S)  # newer versions: to whom, and what was wanted
+    kept = {v: k for k, v in server.names.items()}
+    return UUID.sub(lambda m: m.group() if m.group().startswith(("00000000-", "11111111-")) else f"<{kept.get(m.group(), 'ID')}>", text)
 
 
 def normal_json(v):
     if isinstance(v, dict):
-        return {k: ("N" if v[k] else 0) if INDEX.search(k) and isinstance(v[k], int) else normal_json(v[k]) for k in v if k not in NEWER}
+        return {k: ("N" if v[k] else 0) if INDEX.search(k) and isinstance(v[k], int) else "TIME" if k in ("CreateTime", "ExpirationTime") else "HASH" if k == "Hash" else normal_json(v[k]) for k in v if k not in NEWER}
     return [normal_json(x) for x in v] if isinstance(v, list) else v
+
+
+def sort(path, body):
+    """Bodies whose order says nothing; the management token, which is not stored, and secrets, which are told once, are left out of lists."""
+    key = next((LISTS[p] for p in LISTS if path.partition("?")[0].startswith(p)), None)
+    try:
+        v = json.loads(body)
+    except ValueError:
+        return body
+    if path.startswith("/v1/catalog/services") and isinstance(v, dict):
+        v = {k: sorted(v[k]) for k in v}
+    if key and isinstance(v, list):
+        v = sorted((x for x in v if x.get("Description") != "Master Token"), key=lambda x: (x.get(key) or "", json.dumps({k: v for k, v in x.items() if k not in ("ID", "CreateIndex", "ModifyIndex")}, sort_keys=True)))
+    if "/execute" in path and isinstance(v, dict):
+        v["Nodes"].sort(key=lambda x: (x["Node"]["Node"], x["Service"]["ID"]))
+    if path.startswith("/v1/acl/token"):
+        for x in filter(lambda x: isinstance(x, dict), v if isinstance(v, list) else [v]):
+            x.pop("SecretID", None)
+    return json.dumps(v).encode()
 
 
 def normal(server, answer, path):
     status, headers, body = answer
-    if path.startswith("/v1/catalog/services") and status == 200:  # the tags come in any order
-        body = json.dumps({k: sorted(v) for k, v in json.loads(body).items()}).encode()
-    text = normal_text(body.decode("utf-8", "replace"), server)
+    text = normal_text((sort(path, body) if status == 200 else body).decode("utf-8", "replace"), server)
     try:
         text = json.dumps(normal_json(json.loads(text)), sort_keys=True)
     except ValueError:
         text = DECODER.sub(r"\1", text.strip())
     kept = {k: v for k, v in headers.items() if k in HEADERS}
-    if status >= 500:  # whether an error carries the headers of reads
-        kept.pop("x-consul-index", None), kept.pop("x-consul-knownleader", None)
+    if path == "/v1/snapshot" and status == 200:
+        text = ""
+    if status >= 400 and status != 404:  # whether an error carries the headers of reads
+        for k in ("x-consul-index", "x-consul-knownleader", "x-consul-lastcontact"):
+            kept.pop(k, None)
     if "x-consul-index" in kept:
         kept["x-consul-index"] = "N"
     if "content-type" in kept and not text:
@@ -259,33 +311,81 @@ def normal(server, answer, path):
     return status, kept, text
 
 
-def table():
-    for line in (HERE / "consul_diff.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            yield [x.strip() for x in line.split(" | ")]
+class Table:
+    """consul_diff.txt, and which of its rows were seen."""
+    def __init__(self):
+        lines = (HERE / "consul_diff.txt").read_text().splitlines()
+        self.rows = [[x.strip() for x in line.split(" | ")] for line in lines if line and not line.startswith("#")]
+        self.used = set()
+
+    def knows(self, method, path, text):
+        for i, (m, p, b, _) in enumerate(self.rows):
+            if re.fullmatch(m, method) and re.fullmatch(p, path) and re.match(b, text):
+                self.used.add(i)
+                return True
+        return False
 
 
-KNOWN = list(table())
+# --- the passes ---
+
+ROOT_SECRET = diff_acl.ROOT_TOKEN
 
 
-def known(method, path, body):
-    """The row, or None."""
-    text = (body or b"").decode("utf-8", "replace")
-    return next((i for i, (m, p, b, _) in enumerate(KNOWN) if m == method and re.fullmatch(p, path) and re.match(b, text)), None)
-
-
-def start(args, tmp):
-    debs = sorted(pathlib.Path(args.peers).glob("consul_*.deb"))
-    if not debs:
-        print(f"skipped: Consul's package is not in {args.peers} (--peers, MUSTER_PEERS)")
-        sys.exit(3)
-    subprocess.run(["dpkg-deb", "-x", str(debs[0]), str(tmp / "consul")], check=True)
+def start(args, tmp, acl):
     p = free_ports(6)
+    tmp.mkdir()
     conf = {"node_name": "node1", "data_dir": str(tmp / "c"), "server": True, "bootstrap": True, "bind_addr": "127.0.0.1", "log_level": "ERR", "disable_update_check": True,
             "ports": {"http": p[0], "server": p[1], "serf_lan": p[2], "serf_wan": p[3], "dns": -1, "grpc": -1, "https": -1}}
+    more = []
+    if acl:
+        conf.update(primary_datacenter="dc1", acl={"enabled": True, "default_policy": "deny", "tokens": {"master": ROOT_SECRET, "agent": ROOT_SECRET}})
+        (tmp / "token").touch(mode=0o600)
+        (tmp / "token").write_text(ROOT_SECRET + "\n")
+        more = ["--acl-enabled", "--acl-default-policy", "deny", "--acl-initial-token-file", str(tmp / "token")]
     (tmp / "c.json").write_text(json.dumps(conf))
-    consul = Server(p[0], [str(next((tmp / "consul").rglob("bin/consul"))), "agent", "-config-file", str(tmp / "c.json")])
-    return consul, Server(p[4], [str(args.musterd.resolve()), "--name", "node1", "--data-dir", str(tmp / "m"), "--listen", f"127.0.0.1:{p[4]}", "--peer", f"127.0.0.1:{p[5]}", "--dns-listen", "", "--log-level", "warn"])
+    token = ROOT_SECRET if acl else None
+    consul = Server(p[0], [str(args.consul), "agent", "-config-file", str(tmp / "c.json")], token)
+    return consul, Server(p[4], [str(args.musterd.resolve()), "--name", "node1", "--data-dir", str(tmp / "m"), "--listen", f"127.0.0.1:{p[4]}", "--peer", f"127.0.0.1:{p[5]}", "--dns-listen", "", "--log-level", "warn", *more], token)
+
+
+def compare(servers, steps, found):
+    """Counts the requests; found takes (method, path, body, the two answers) and the tokens for which they are so."""
+    n = 0
+    for method, path, body, keep, token in steps:
+        got = [normal(s, s.step(method, path, body, keep, token and token[1]), path) for s in servers]
+        n += 1
+        if got[0] != got[1]:
+            text = (body or b"").decode("utf-8", "replace")
+            found.setdefault((method, path, text, *map(repr, got)), []).append(token and token[0])
+    return n
+
+
+def look(server):
+    """{endpoint: (index, answer)}"""
+    out = {}
+    for path in diff_moves.ENDPOINTS:
+        _, headers, body = server.ask("GET", server.name(path) if "<" not in path or "ms" in server.names else path.replace("<ms>", diff_more.NO_SESSION))
+        out[path] = int(headers.get("x-consul-index", 0)), body
+    return out
+
+
+def moves(servers, found):
+    n, before = 0, [look(s) for s in servers]
+    for event, (method, path, body, keep) in diff_moves.EVENTS:
+        for s in servers:
+            s.step(method, path, body, keep, None)
+            if event in diff_moves.LATER:
+                s.wait_for("GET", *diff_moves.LATER[event], None)
+        after = [look(s) for s in servers]
+        for p in diff_moves.ENDPOINTS:
+            moved = [after[i][p][0] != before[i][p][0] for i in (0, 1)]
+            n += 1
+            if not moved[1] and before[1][p][1] != after[1][p][1]:
+                found[("LOST", p, event, moved[0], "the answer is another one, the index is not")] = [None]
+            elif moved[0] != moved[1]:
+                found[("MOVES" if moved[1] else "STAYS", p, event, *moved)] = [None]
+        before = after
+    return n
 
 
 def main():
@@ -293,37 +393,40 @@ def main():
     a.add_argument("--peers", default=os.environ.get("MUSTER_PEERS") or ROOT.parent / "shared" / "peers")
     a.add_argument("--musterd", type=pathlib.Path, default=ROOT / "build" / "server" / "musterd")
     a.add_argument("--verbose", action="store_true")
+    a.add_argument("--only", choices=("plain", "more", "moves", "acl"))
     args = a.parse_args()
-    wrong, used, n, names = 0, set(), 0, {}
+    debs = sorted(pathlib.Path(args.peers).glob("consul_*.deb"))
+    if not debs:
+        print(f"skipped: Consul's package is not in {args.peers} (--peers, MUSTER_PEERS)")
+        sys.exit(3)
+    wrong, words, known, table = 0, 0, Table(), []
+    passes = {"plain": (False, lambda s, f: compare(s, script(), f)), "more": (False, lambda s, f: compare(s, diff_more.script(), f)), "moves": (False, moves), "acl": (True, lambda s, f: compare(s, diff_acl.script(), f))}
     with tempfile.TemporaryDirectory(prefix="muster-conform-") as d:
-        servers = start(args, pathlib.Path(d))
-        try:
-            for method, path, body, keep in script():
-                got = []
-                for i, s in enumerate(servers):
-                    asked = path.format(**{k: v[i] for k, v in names.items()}) if "{" in path else path
-                    raw = s.ask(method, asked, body)
-                    if keep:
-                        try:
-                            found = json.loads(raw[2]).get("ID", "0")
-                        except (ValueError, AttributeError):
-                            found = "0"
-                        names.setdefault(keep, {})[i] = found
-                    got.append(normal(s, raw, path))
-                n += 1
-                if got[0] != got[1]:
-                    row = known(method, path, body)
-                    used.add(row)
-                    wrong += row is None
-                    if row is None or args.verbose:
-                        print(f"{'differs' if row is None else 'known  '} {method} {path} {(body or b'')[:100]!r}\n  consul {got[0]}\n  muster {got[1]}")
-        finally:
-            for s in servers:
-                s.stop()
-    stale = [KNOWN[i] for i in range(len(KNOWN)) if i not in used]
+        tmp = pathlib.Path(d)
+        subprocess.run(["dpkg-deb", "-x", str(debs[0]), str(tmp / "consul")], check=True)
+        args.consul = next((tmp / "consul").rglob("bin/consul"))
+        for name, (acl, run) in passes.items():
+            if args.only not in (None, name):
+                continue
+            found = {}
+            servers = start(args, tmp / name, acl)
+            try:
+                table.append(f"{name}: {run(servers, found)} requests")
+            finally:
+                for s in servers:
+                    s.stop()
+            for (method, path, text, *got), tokens in found.items():
+                if name == "acl" and args.only is None and not (got[0].startswith("(403") and got[1].startswith("(200")):
+                    words += 1
+                    continue
+                unknown = [t for t in tokens if not known.knows(f"{method} with {t}" if t else method, path, text)]
+                wrong += bool(unknown)
+                if unknown or args.verbose:
+                    print(f"{'differs' if unknown else 'known  '} {name} {method} {path} {text[:160]!r} {', '.join(t for t in unknown or tokens if t)}\n  consul {got[0]}\n  muster {got[1]}")
+    stale = [r for i, r in enumerate(known.rows) if i not in known.used] if not args.only else []
     for row in stale:
-        print("no longer differs:", "|".join(row))
-    print(f"{n} requests, {wrong} differences that are not known, {len(used - {None})} known kinds")
+        print("no longer differs:", " | ".join(row))
+    print(f"{', '.join(table)}; {wrong} differences that are not known, {len(known.used)} known kinds" + (f"; {words} differences with access control that open nothing" if words else ""))
     return 1 if wrong or stale else 0
 
 
