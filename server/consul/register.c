@@ -181,24 +181,42 @@ static int names_service(const struct plan *p, struct slice id)
     return 0;
 }
 
-/* A node that is there already stays as it is, so nobody needs to be asked. */
-static int stays(struct consul_call *k, const struct op *o)
+/* A node that is there already and is told as it is stays so, and nobody needs to be asked: it is
+ * named, and not written, so that a change in between is not undone. */
+static int stays(struct consul_call *k, struct op *o)
 {
+    const struct node_row *told = &o->u.node.row;
     struct node_row row;
     struct view *v = view_open(core_store(k->c->core));
-    int is_there = o->type == OP_NODE_ENSURE && view_node(v, o->u.node.name, &row) == 0;
+    int is_there = view_node(v, o->u.node.name, &row) == 0;
+    int is_same = is_there &&
+                  (o->type == OP_NODE_ENSURE ||
+                   (slice_eq(row.id, told->id) && slice_eq(row.address, told->address) &&
+                    slice_eq(row.tagged, told->tagged) && slice_eq(row.metadata, told->metadata)));
     view_close(v);
-    return is_there;
+    return is_same;
+}
+
+static int may_node(struct consul_call *k, struct op *o)
+{
+    if (access_allows(k->who, ACCESS_NODE, o->u.node.name, ACCESS_WRITE)) {
+        return 1;
+    }
+    if (!stays(k, o)) {
+        return consul_may(k, ACCESS_NODE, o->u.node.name, ACCESS_WRITE);
+    }
+    o->type = OP_NODE_ENSURE;
+    return 1;
 }
 
 /* The node, each service by its name, each check by its service or node. */
 static int may(struct consul_call *k, const struct plan *p)
 {
     for (size_t i = 0; i < p->n; i++) {
-        const struct op *o = &p->ops[i];
+        struct op *o = &p->ops[i];
         int is_allowed = 1;
         if (o->type == OP_NODE_SET || o->type == OP_NODE_ENSURE) {
-            is_allowed = stays(k, o) || consul_may(k, ACCESS_NODE, o->u.node.name, ACCESS_WRITE);
+            is_allowed = may_node(k, o);
         } else if (o->type == OP_SERVICE_SET) {
             is_allowed = consul_may(k, ACCESS_SERVICE, o->u.service.name.service, ACCESS_WRITE) &&
                          consul_may_place(k, p->node, o->u.service.row.service_id, 1);

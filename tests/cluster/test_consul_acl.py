@@ -178,6 +178,12 @@ def test_rules_of_services(guarded):
     assert ask(a, "PUT", "/v1/catalog/register", t, {"Node": "ext", "Address": "10.0.0.9", "Service": {"Service": "web"}}).status == 403
     assert a.put("/v1/catalog/register", {"Node": "ext", "Address": "10.0.0.9"}).body == b"true"
     assert ask(a, "PUT", "/v1/catalog/register", t, {"Node": "ext", "SkipNodeUpdate": True, "Service": {"Service": "web"}}).body == b"true"
+    address = a.get("/v1/catalog/node/ext?consistent").json["Node"]["Address"]
+    again = {"Node": "ext", "Address": address, "Service": {"Service": "web"}}  # the node told as it is
+    assert ask(a, "PUT", "/v1/catalog/register", t, again).body == b"true"
+    for more in ({"Address": "10.9.9.9"}, {"NodeMeta": {"k": "v"}}, {"Node": "ext-new"}, {"TaggedAddresses": {"lan": address}}):
+        assert ask(a, "PUT", "/v1/catalog/register", t, {**again, **more}).status == 403, more
+    assert a.get("/v1/catalog/node/ext?consistent").json["Node"]["Address"] == address
     assert ask(a, "PUT", "/v1/catalog/deregister", t, {"Node": "ext"}).status == 403
     assert ask(a, "PUT", "/v1/catalog/deregister", t, {"Node": "ext", "ServiceID": "web"}).body == b"true"
 
