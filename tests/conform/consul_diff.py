@@ -54,7 +54,8 @@ class Server:
         end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
-                if b"serfHealth" in self.ask("GET", "/v1/health/node/node1", token=self.token)[2] and self.ask("GET", "/v1/status/leader")[2] != b'""':
+                # Consul's agent tells the addresses of its node some time after the server told its health.
+                if b"serfHealth" in self.ask("GET", "/v1/health/node/node1", token=self.token)[2] and b"lan_ipv4" in self.ask("GET", "/v1/catalog/node/node1", token=self.token)[2]:
                     return
             except OSError:
                 pass
