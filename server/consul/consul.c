@@ -340,6 +340,46 @@ static struct slice policy_header(const struct access *a)
                : SLICE_LIT("X-Consul-Default-Acl-Policy: allow\r\n");
 }
 
+/* --- who asks --- */
+
+struct second_look {
+    struct consul_call k;
+    consul_fn fn;
+    struct core_read gate;
+};
+
+static void looked_again(struct core_request *q)
+{
+    struct second_look *s = CONTAINER_OF(q, struct second_look, gate.q);
+    if (q->code != 0) {
+        consul_fail(s->k.r, q->code, q->err.text);
+    } else if (consul_identify(&s->k) == 0) {
+        s->fn(&s->k);
+    }
+}
+
+/* A token that was made at another node just now may not be here yet: before one is refused, this
+ * node catches up with the leader. */
+static void serve(struct consul_call *k, consul_fn fn)
+{
+    struct core_glance look;
+    int rc = consul_who(k);
+    if (rc == 0) {
+        fn(k);
+        return;
+    }
+    core_glance(k->c->core, &look);
+    if (rc != MU_E_UNAUTHORIZED || look.is_leader || !look.has_leader) {
+        consul_fail(k->r, rc, NULL);
+        return;
+    }
+    struct second_look *s = http_alloc(k->r, sizeof(*s));
+    *s = (struct second_look){.k = *k, .fn = fn};
+    s->gate.q.done = looked_again;
+    s->gate.q.reply = worker_mailbox(http_worker(k->r));
+    core_read_gate(k->c->core, &s->gate, READ_LINEAR, CONSUL_HOLD_MS);
+}
+
 static void handle(struct http_req *r, void *arg)
 {
     struct consul *c = arg;
@@ -361,8 +401,8 @@ static void handle(struct http_req *r, void *arg)
     }
     for (size_t i = 0; i < N_ELEMENTS(endpoints); i++) {
         if (endpoints[i].method == http_method(r) && is_name(&endpoints[i], e)) {
-            if (!is_elsewhere(r, path) && consul_identify(&k) == 0) {
-                endpoints[i].fn(&k);
+            if (!is_elsewhere(r, path)) {
+                serve(&k, endpoints[i].fn);
             }
             return;
         }

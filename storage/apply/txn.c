@@ -73,7 +73,7 @@ static void run_one(struct apply *a, const struct op *o, struct txn_item *item)
 {
     size_t before = a->detail.len;
     ops[o->type](a, o, item);
-    if (item->code == 0 && a->detail.len + item->row.len > TXN_DETAIL_MAX) {
+    if (item->code == 0 && item->key.len != 0 && a->detail.len + item->row.len > TXN_DETAIL_MAX) {
         item->code = MU_E_TOO_LARGE;
     }
     if (item->code == 0 && (item->key.len != 0 || item->is_more)) {

@@ -114,6 +114,16 @@ def test_a_token_that_does_not_exist(guarded):
         assert ask(x, "GET", "/api/v1/cluster", str(uuid.uuid4())).status == 401
 
 
+def test_a_token_counts_at_once_on_every_node(guarded):
+    """Who was given a token by one node may go to another one with it, however far behind that is."""
+    lead = guarded.leader()
+    others = [n for n in guarded.nodes if n is not lead]
+    for i in range(30):
+        secret = lead.put("/v1/acl/token", {"Description": "at once"}).json["SecretID"]
+        r = others[i % 2].get("/v1/acl/token/self", headers={"X-Consul-Token": secret})
+        assert r.status == 200, text(r)
+
+
 def test_three_ways_to_show_a_token(guarded):
     a = guarded.nodes[0]
     none = {"X-Consul-Token": ""}
