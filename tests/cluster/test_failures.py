@@ -60,7 +60,7 @@ def test_watchers_miss_nothing_and_see_nothing_twice_while_nodes_die(cluster):
         assert not missing, f"{len(missing)} acknowledged revisions never seen"
         for message in w.changes:
             assert all(e["revision"] == message["revision"] for e in message["events"])
-    assert all(w.connects >= 2 for w in watchers) or sum(w.connects for w in watchers) >= 6
+    assert sum(w.connects for w in watchers) > len(watchers), "somebody's node was killed"
 
 
 def test_acknowledged_writes_survive_kill_of_all(cluster):
