@@ -75,10 +75,13 @@ int consul_may_all(struct consul_call *k, enum access_kind kind, struct slice pr
 int consul_may_id(struct consul_call *k, const char *what, struct slice id);
 /* Register that service, which may be there under another name. */
 int consul_may_register(struct consul_call *k, struct slice name, struct slice id);
-/* Write what stands in the catalog there; service_id empty: the node. may_be_new: what is not there
- * is nobody's. */
+/* Write what stands in the catalog there; service_id empty: the node. A service, with its checks,
+ * is written by who may write the service: to write its node is not enough. may_be_new: what is not
+ * there is nobody's. */
 int consul_may_place(struct consul_call *k, struct slice node, struct slice service_id,
                      int may_be_new);
+/* End it: who may write the node, which takes all of it along when it goes, may end a service. */
+int consul_may_end(struct consul_call *k, struct slice node, struct slice service_id);
 /* The name of the service that stands there, empty when none does. */
 struct slice consul_service_at(struct consul_call *k, struct slice node, struct slice service_id);
 /* Take that check id of the agent, for one of its services or (empty) its node: it may be

@@ -153,14 +153,17 @@ struct slice consul_service_at(struct consul_call *k, struct slice node, struct 
 int consul_may_place(struct consul_call *k, struct slice node, struct slice service_id,
                      int may_be_new)
 {
-    if (access_allows(k->who, ACCESS_NODE, node, ACCESS_WRITE)) {
-        return 1;
-    }
     if (service_id.len == 0) {
         return consul_may(k, ACCESS_NODE, node, ACCESS_WRITE);
     }
     struct slice name = consul_service_at(k, node, service_id);
     return (name.len == 0 && may_be_new) || consul_may(k, ACCESS_SERVICE, name, ACCESS_WRITE);
+}
+
+int consul_may_end(struct consul_call *k, struct slice node, struct slice service_id)
+{
+    return access_allows(k->who, ACCESS_NODE, node, ACCESS_WRITE) ||
+           consul_may_place(k, node, service_id, 0);
 }
 
 /* Whose the check is that stands there: out is its service id, empty for the node's. 0, NOT_FOUND.
@@ -193,7 +196,7 @@ int consul_may_end_check(struct consul_call *k, struct slice node, struct slice 
         return 1;
     }
     (void)owner_of_check(k, node, id, &service);
-    return consul_may_place(k, node, service, 0);
+    return consul_may_end(k, node, service);
 }
 
 int consul_may_check(struct consul_call *k, struct slice service_id, struct slice id)

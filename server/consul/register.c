@@ -293,7 +293,7 @@ void consul_catalog_deregister(struct consul_call *k)
     }
     int is_check = d->service_id.len == 0 && d->check_id.len != 0;
     if (is_check ? !consul_may_end_check(k, d->node, d->check_id)
-                 : !consul_may_place(k, d->node, d->service_id, 0)) {
+                 : !consul_may_end(k, d->node, d->service_id)) {
         return;
     }
     if (d->service_id.len != 0) {

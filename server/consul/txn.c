@@ -39,12 +39,20 @@ static struct slice service_at(const struct txn *t, size_t n, struct slice node,
     return consul_service_at(t->k, node, id);
 }
 
-/* What stands there, or would: without a service of that id it is the node's affair. */
+/* Write what stands there, or would: the service, or (id empty) the node. */
 static int may_place(const struct txn *t, size_t n, struct slice node, struct slice id)
 {
-    struct slice name = id.len != 0 ? service_at(t, n, node, id) : id;
+    return id.len == 0
+               ? access_allows(t->k->who, ACCESS_NODE, node, ACCESS_WRITE)
+               : access_allows(t->k->who, ACCESS_SERVICE, service_at(t, n, node, id), ACCESS_WRITE);
+}
+
+/* End it: who may write the node may end all that is on it; without a service of that id it is the
+ * node's affair. */
+static int may_end(const struct txn *t, size_t n, struct slice node, struct slice id)
+{
     return access_allows(t->k->who, ACCESS_NODE, node, ACCESS_WRITE) ||
-           (name.len != 0 && access_allows(t->k->who, ACCESS_SERVICE, name, ACCESS_WRITE));
+           (id.len != 0 && service_at(t, n, node, id).len != 0 && may_place(t, n, node, id));
 }
 
 /* A check's id is one of its node, whatever service is named with it. */
@@ -59,7 +67,10 @@ static int may_check(const struct txn *t, size_t n)
     owner = consul_keep(t->k->r, owner);
     view_close(v);
     int is_delete = o->type == OP_CHECK_DELETE || o->type == OP_CHECK_DELETE_CAS;
-    return ((is_delete && is_there) || may_place(t, n, c->node, c->service_id)) &&
+    if (is_delete) {
+        return may_end(t, n, c->node, is_there ? owner : c->service_id);
+    }
+    return may_place(t, n, c->node, c->service_id) &&
            (!is_there || may_place(t, n, c->node, owner));
 }
 
@@ -89,7 +100,7 @@ static int may_op(const struct txn *t, size_t n)
         return may_service(t, n);
     case OP_SERVICE_DELETE:
     case OP_SERVICE_DELETE_CAS:
-        return may_place(t, n, o->u.service.node, o->u.service.row.service_id);
+        return may_end(t, n, o->u.service.node, o->u.service.row.service_id);
     case OP_CHECK_SET:
     case OP_CHECK_CAS:
     case OP_CHECK_DELETE:
