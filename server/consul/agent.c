@@ -16,33 +16,6 @@ enum { OPS_OWN = 3, ID_EXTRA = 32 }; /* operations besides those of checks */
 #define NODE_MAINTENANCE    SLICE_LIT("_node_maintenance")
 #define SERVICE_MAINTENANCE "_service_maintenance:"
 
-/* --- bodies --- */
-
-static void *body_alloc(void *arg, size_t size)
-{
-    return http_alloc(arg, size);
-}
-
-int consul_body(struct http_req *r, const struct body_table *table, void *out)
-{
-    struct body b = {.alloc = body_alloc, .arg = r};
-    if (body_read(&b, http_body(r), table, out) != 0) {
-        consul_text(r, 400, "Request decode failed: %s", b.error);
-        return -1;
-    }
-    return 0;
-}
-
-int consul_body_list(struct http_req *r, const struct body_table *table, void *out)
-{
-    struct body b = {.alloc = body_alloc, .arg = r};
-    if (body_read_list(&b, http_body(r), table, out) != 0) {
-        consul_text(r, 400, "Request decode failed: %s", b.error);
-        return -1;
-    }
-    return 0;
-}
-
 /* --- registering --- */
 
 static struct slice self_node(struct consul_call *k)
@@ -562,12 +535,15 @@ static int each_instance(struct agent_read *a, view_place_fn fn)
     return view_places(a->v, slice_of(NULL, 0), fn, a);
 }
 
+/* 0, NOT_FOUND, or DENIED. */
 static int find_instance(struct agent_read *a, const struct place_row *p, struct instance_name *n,
                          struct instance_row *row)
 {
     *n = (struct instance_name){p->ns, p->group, p->service, p->cluster, p->id};
-    return !p->meta.is_deleted && p->is_agent && view_instance(a->v, n, row) == 0 &&
-           consul_sees(a->g, ACCESS_SERVICE, n->service);
+    if (p->meta.is_deleted || !p->is_agent || view_instance(a->v, n, row) != 0) {
+        return MU_E_NOT_FOUND;
+    }
+    return consul_sees(a->g, ACCESS_SERVICE, n->service) ? 0 : MU_E_DENIED;
 }
 
 /* A member of the map, told when the filter takes it. */
@@ -593,7 +569,7 @@ static int on_own_service(void *arg, struct slice node, struct slice id, const s
     struct instance_name n;
     struct instance_row row;
     (void)node;
-    if (find_instance(a, p, &n, &row)) {
+    if (find_instance(a, p, &n, &row) == 0) {
         struct jw w;
         begin_item(a, &w);
         show_service(&w, &a->s, &n, &row, 1);
@@ -686,7 +662,7 @@ void consul_agent_checks(struct consul_call *k)
     read_agent(k, FILTER_CHECK, render_checks, 0);
 }
 
-/* 0 and the instance. */
+/* 0 and the instance, or as find_instance. */
 static int own_service(struct agent_read *a, struct slice id, struct instance_name *n,
                        struct instance_row *row)
 {
@@ -694,7 +670,7 @@ static int own_service(struct agent_read *a, struct slice id, struct instance_na
     struct place_row p;
     int rc = view_agent_service(a->v, id, &node);
     rc = rc != 0 ? rc : view_place(a->v, node, id, &p);
-    return rc == 0 && find_instance(a, &p, n, row) ? 0 : MU_E_NOT_FOUND;
+    return rc != 0 ? MU_E_NOT_FOUND : find_instance(a, &p, n, row);
 }
 
 /* All that the answer is made of stands in that row; under another name it is another row, and this
@@ -719,7 +695,11 @@ static int render_service(struct consul_read *g, struct view *v, struct buf *out
     char hash[24];
     a->v = v;
     g->index = 0;
-    if (own_service(a, a->name, &n, &row) != 0) {
+    int rc = own_service(a, a->name, &n, &row);
+    if (rc == MU_E_DENIED) {
+        return rc;
+    }
+    if (rc != 0) {
         g->status = 404;
         g->content_type = "text/plain; charset=utf-8";
         buf_printf(out, "unknown service ID: %.*s", SLICE_FMT(a->name));
@@ -814,7 +794,7 @@ static int on_named(void *arg, struct slice node, struct slice id, const struct 
     struct instance_row row;
     (void)node;
     (void)id;
-    if (slice_eq(p->service, a->name) && find_instance(a, p, &n, &row)) {
+    if (slice_eq(p->service, a->name) && find_instance(a, p, &n, &row) == 0) {
         health_entry(a, &n, &row);
     }
     return 0;
@@ -862,14 +842,18 @@ static int render_service_health(struct consul_read *g, struct view *v, struct b
     a->is_away = 0;
     a->worst = CHECK_PASSING;
     jw_init(&a->w, out);
-    int rc = 0;
+    int rc = a->by_name ? 0 : own_service(a, a->name, &n, &row);
+    if (rc == MU_E_DENIED) {
+        return rc;
+    }
     if (a->by_name) {
         jw_arr(&a->w);
         rc = each_instance(a, on_named);
         jw_end(&a->w);
-    } else if (own_service(a, a->name, &n, &row) == 0) {
+    } else if (rc == 0) {
         health_entry(a, &n, &row);
     } else {
+        rc = 0;
         buf_append_str(out, "{\"AggregatedStatus\":\"critical\",\"Service\":null,\"Checks\":null}");
     }
     g->status = a->n == 0 ? 404 : a->is_away ? 503 : statuses[a->worst];
@@ -883,7 +867,9 @@ void consul_agent_health_name(struct consul_call *k)
         consul_text(k->r, 400, "Missing service Name");
         return;
     }
-    read_agent(k, FILTER_NONE, render_service_health, 1);
+    if (consul_may(k, ACCESS_SERVICE, k->rest, ACCESS_READ)) {
+        read_agent(k, FILTER_NONE, render_service_health, 1);
+    }
 }
 
 void consul_agent_health_id(struct consul_call *k)

@@ -31,9 +31,26 @@ int consul_config_is_kind(struct slice s)
     return 0;
 }
 
-static enum access_kind right_of(struct slice kind)
+/* What speaks of the service that it is called after is read by who may read that. */
+static int is_of_service(struct slice kind)
 {
-    return slice_eq(kind, SLICE_LIT("service-defaults")) ? ACCESS_SERVICE : ACCESS_OPERATOR;
+    const struct slice gateway = SLICE_LIT("-gateway");
+    return slice_has_prefix(kind, SLICE_LIT("service-")) ||
+           (kind.len > gateway.len &&
+            memcmp(kind.p + kind.len - gateway.len, gateway.p, gateway.len) == 0);
+}
+
+/* How a service is called and reached is its own affair; the rest is the operator's. */
+static int is_written_by_service(struct slice kind)
+{
+    static const char *const all[] = {"service-defaults", "service-router", "service-splitter",
+                                      "service-resolver"};
+    for (size_t i = 0; i < N_ELEMENTS(all); i++) {
+        if (slice_eq(kind, slice_str(all[i]))) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 struct entry {
@@ -42,6 +59,17 @@ struct entry {
     uint64_t expect;
     int has_cas;
 };
+
+static int may(struct consul_call *k, const struct entry *e, enum access_right right)
+{
+    if (right == ACCESS_READ) { /* of all of a kind, what he may not see is left out */
+        return e->name.len == 0 || !is_of_service(e->kind) ||
+               consul_may(k, ACCESS_SERVICE, e->name, right);
+    }
+    return is_written_by_service(e->kind)
+               ? consul_may(k, ACCESS_SERVICE, e->name, right)
+               : consul_may(k, ACCESS_OPERATOR, slice_of(NULL, 0), right);
+}
 
 static int check(struct consul_call *k, struct entry *e, enum access_right right)
 {
@@ -62,7 +90,7 @@ static int check(struct consul_call *k, struct entry *e, enum access_right right
     buf_append_slice(&b, e->name);
     e->key = consul_keep(k->r, buf_slice(&b));
     buf_fini(&b);
-    return right == ACCESS_READ || consul_may(k, right_of(e->kind), e->name, right) ? 0 : -1;
+    return may(k, e, right) ? 0 : -1;
 }
 
 /* --- writing --- */
@@ -242,7 +270,7 @@ struct entries {
 
 static int sees(struct consul_read *g, struct slice kind, struct slice name)
 {
-    return right_of(kind) != ACCESS_SERVICE || consul_sees(g, ACCESS_SERVICE, name);
+    return !is_of_service(kind) || consul_sees(g, ACCESS_SERVICE, name);
 }
 
 static int on_entry(void *arg, struct slice key, const struct record_row *row)
@@ -275,7 +303,7 @@ static int render_one(struct consul_read *g, struct view *v, struct buf *out)
     const struct entry *e = g->data;
     struct record_row row;
     struct jw w;
-    int rc = sees(g, e->kind, e->name) ? view_record(v, ENTRIES, e->key, &row) : MU_E_NOT_FOUND;
+    int rc = sees(g, e->kind, e->name) ? view_record(v, ENTRIES, e->key, &row) : MU_E_DENIED;
     g->index = view_compacted(v, SPACE_RECORD);
     if (rc == MU_E_NOT_FOUND) {
         g->status = 404;

@@ -186,7 +186,7 @@ struct consul_write {
 void consul_write(struct consul_call *k, const struct op *ops, size_t n, int wants_rows,
                   consul_written_fn written, void *data);
 
-/* --- bodies (agent.c) --- */
+/* --- bodies (params.c) --- */
 
 struct body_table;
 /* 0, or the error was answered. */

@@ -90,7 +90,9 @@ void consul_coordinate_node(struct consul_call *k)
         consul_text(k->r, 400, "Missing node name");
         return;
     }
-    read_some(k, k->rest);
+    if (consul_may(k, ACCESS_NODE, k->rest, ACCESS_READ)) {
+        read_some(k, k->rest);
+    }
 }
 
 void consul_coordinate_datacenters(struct consul_call *k)

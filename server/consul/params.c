@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/text.h"
+#include "server/consul/body.h"
 #include "server/consul/consul_impl.h"
 
 int consul_flag(struct http_req *r, const char *name)
@@ -108,5 +109,32 @@ int consul_params(struct consul_call *k, struct consul_params *out)
     }
     out->is_cached = consul_flag(k->r, "cached") && out->level == READ_LEADER;
     out->level = out->is_cached ? READ_STALE : out->level; /* the nearest cache is the store */
+    return 0;
+}
+
+/* --- bodies --- */
+
+static void *body_alloc(void *arg, size_t size)
+{
+    return http_alloc(arg, size);
+}
+
+int consul_body(struct http_req *r, const struct body_table *table, void *out)
+{
+    struct body b = {.alloc = body_alloc, .arg = r};
+    if (body_read(&b, http_body(r), table, out) != 0) {
+        consul_text(r, 400, "Request decode failed: %s", b.error);
+        return -1;
+    }
+    return 0;
+}
+
+int consul_body_list(struct http_req *r, const struct body_table *table, void *out)
+{
+    struct body b = {.alloc = body_alloc, .arg = r};
+    if (body_read_list(&b, http_body(r), table, out) != 0) {
+        consul_text(r, 400, "Request decode failed: %s", b.error);
+        return -1;
+    }
     return 0;
 }

@@ -295,7 +295,7 @@ static int render_one(struct consul_read *g, struct view *v, struct buf *out)
     g->index = view_revision(v);
     if (rc == 0 && !consul_sees(g, ACCESS_QUERY, query_text(&q, NULL, "Name"))) {
         query_free(&q);
-        rc = MU_E_NOT_FOUND;
+        rc = MU_E_DENIED;
     }
     if (rc != 0) {
         return rc == MU_E_NOT_FOUND ? not_found(g, out) : rc;
@@ -431,7 +431,7 @@ static int render_run(struct consul_read *g, struct view *v, struct buf *out)
         tell_state(x);
         jw_end(&x->w);
     } else {
-        rc = not_found(g, out);
+        rc = MU_E_DENIED;
     }
     query_free(&q);
     return rc;

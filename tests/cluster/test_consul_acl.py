@@ -89,7 +89,7 @@ def test_nobody_may_anything_without_a_token(guarded):
         assert ask(a, "GET", "/v1/" + path, "").json == {}, path
     assert ask(a, "GET", "/v1/catalog/node/n1", "").json is None
     assert ask(a, "GET", "/v1/catalog/nodes", "").headers["X-Consul-Results-Filtered-By-Acls"] == "true"
-    assert ask(a, "GET", "/v1/agent/service/hidden-1", "").status == 404
+    assert ask(a, "GET", "/v1/agent/service/hidden-1", "").status == 403
     r = ask(a, "PUT", "/v1/txn", "", [{"KV": {"Verb": "set", "Key": "secret/one", "Value": "eA=="}}, {"KV": {"Verb": "get", "Key": "secret/one"}}])
     assert r.status == 409 and r.json["Errors"] == [{"OpIndex": 0, "What": "Permission denied"}]
     assert ask(a, "PUT", "/v1/txn", "", [{"KV": {"Verb": "get", "Key": "secret/one"}}]).json["Results"] == []
@@ -195,7 +195,29 @@ def test_rules_of_services(guarded):
         assert ask(a, "PUT", "/v1/catalog/register", t, {**again, **more}).status == 403, more
     assert a.get("/v1/catalog/node/ext?consistent").json["Node"]["Address"] == address
     assert ask(a, "PUT", "/v1/catalog/deregister", t, {"Node": "ext"}).status == 403
+    # who may write the node may end what is on it, and say nothing of how a service is
+    n = token(guarded, 'node "ext" { policy = "write" }\nservice "mine" { policy = "write" }')
+    check = {"Node": "ext", "Name": "c", "CheckID": "c-web", "Status": "critical", "ServiceID": "web"}
+    assert ask(a, "PUT", "/v1/catalog/register", n, {"Node": "ext", "SkipNodeUpdate": True, "Check": check}).status == 403
+    assert ask(a, "PUT", "/v1/catalog/register", n, {"Node": "ext", "SkipNodeUpdate": True, "Service": {"ID": "web", "Service": "mine"}}).status == 403
+    assert ask(a, "PUT", "/v1/txn", n, [{"Check": {"Verb": "set", "Check": check}}]).status == 409
+    assert ask(a, "PUT", "/v1/txn", t, [{"Check": {"Verb": "set", "Check": check}}]).status == 200
+    assert ask(a, "PUT", "/v1/txn", n, [{"Check": {"Verb": "delete", "Check": {"Node": "ext", "CheckID": "c-web"}}}]).status == 200
+    assert ask(a, "PUT", "/v1/catalog/deregister", n, {"Node": "ext", "ServiceID": "none"}).body == b"true"
     assert ask(a, "PUT", "/v1/catalog/deregister", t, {"Node": "ext", "ServiceID": "web"}).body == b"true"
+
+
+def test_rules_of_config_entries(guarded):
+    """What speaks of a service is that service's, the rest the operator's."""
+    a = guarded.nodes[0]
+    s, o = token(guarded, 'service "web" { policy = "write" }'), token(guarded, 'operator = "write"')
+    for kind, name, writer in (("service-defaults", "web", s), ("service-router", "web", s), ("proxy-defaults", "global", o), ("ingress-gateway", "web", o)):
+        for who in (s, o):
+            assert ask(a, "PUT", "/v1/config", who, {"Kind": kind, "Name": name}).status == (200 if who == writer else 403), (kind, name)
+    for kind, name, hidden in (("service-defaults", "web", 1), ("ingress-gateway", "web", 1), ("proxy-defaults", "global", 0)):
+        assert ask(a, "GET", f"/v1/config/{kind}/{name}?consistent", s).status == 200
+        assert ask(a, "GET", f"/v1/config/{kind}/{name}?consistent", o).status == (403 if hidden else 200), kind
+        assert len(ask(a, "GET", f"/v1/config/{kind}?consistent", o).json) == (0 if hidden else 1), kind
 
 
 def test_configs_of_the_native_face(guarded):
