@@ -2,6 +2,7 @@
 #include "server/access/document.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "base/json_write.h"
@@ -116,6 +117,19 @@ static int has_name(struct slice s, size_t max, int may_slash)
     return s.len > 0 && s.len <= max;
 }
 
+static int check_name(const struct access_given *g, size_t max, const char *what, struct err *e)
+{
+    if (g->name.len == 0) {
+        return err_set(e, MU_E_BAD_REQUEST, "Invalid %s: no Name is set", what);
+    }
+    return has_name(g->name, max, 0)
+               ? 0
+               : err_set(e, MU_E_BAD_REQUEST,
+                         "Invalid %s: invalid Name. Only alphanumeric characters, '-' and '_' are "
+                         "allowed",
+                         what);
+}
+
 struct linking {
     struct view *v;
     const char *what; /* policy, role */
@@ -123,14 +137,15 @@ struct linking {
     struct slice kind;
 };
 
-static int put_link(struct jw *w, const struct linking *k, const struct access_link *l,
-                    struct err *e)
+/* The id that it leads to. */
+static int resolve(const struct linking *k, const struct access_link *l,
+                   char id[ACCESS_ID_SIZE + 1], struct err *e)
 {
-    char id[ACCESS_ID_SIZE + 1];
     struct record_row row;
     int rc;
     if (l->id.len != 0) {
-        (void)snprintf(id, sizeof(id), "%.*s", (int)(l->id.len < sizeof(id) ? l->id.len : 36),
+        (void)snprintf(id, ACCESS_ID_SIZE + 1, "%.*s",
+                       (int)(l->id.len <= ACCESS_ID_SIZE ? l->id.len : ACCESS_ID_SIZE),
                        (const char *)l->id.p);
         rc = !access_is_id(l->id) ? MU_E_NOT_FOUND : 0;
         if (rc == 0 && access_builtin_policy(l->id).len == 0) {
@@ -145,19 +160,24 @@ static int put_link(struct jw *w, const struct linking *k, const struct access_l
                        l->id.len != 0 ? "ID" : "name", (int)(s.len < 100 ? s.len : 100),
                        (const char *)s.p);
     }
-    if (rc == 0) {
-        jw_str(w, id);
-    }
     return rc != 0 ? err_set(e, rc, "%s", err_title(rc)) : 0;
 }
 
 static int put_links(struct jw *w, const struct linking *k, const struct access_link *l, size_t n,
                      struct err *e)
 {
+    char ids[ACCESS_LINKS_MAX][ACCESS_ID_SIZE + 1];
     jw_arr(w);
     for (size_t i = 0; i < n; i++) {
-        if (put_link(w, k, &l[i], e) != 0) {
+        size_t first = 0;
+        if (resolve(k, &l[i], ids[i], e) != 0) {
             return e->code;
+        }
+        while (strcmp(ids[first], ids[i]) != 0) {
+            first++;
+        }
+        if (first == i) { /* the same by its id and by its name is one */
+            jw_str(w, ids[i]);
         }
     }
     jw_end(w);
@@ -176,38 +196,64 @@ static void put_list(struct jw *w, struct slice list)
     jw_end(w);
 }
 
-static int put_services(struct jw *w, const struct access_given *g, struct err *e)
+/* `what`: "token" or "role". */
+static int check_service(const struct access_given *g, const struct access_identity *s,
+                         const char *what, struct err *e)
+{
+    int n = (int)(s->name.len < 100 ? s->name.len : 100);
+    const char *name = (const char *)s->name.p;
+    if (s->name.len == 0) {
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "Service identity is missing the service name field on this %s", what);
+    }
+    if (!has_name(s->name, 256, 0)) {
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "Service identity \"%.*s\" has an invalid name. Only alphanumeric "
+                       "characters, '-' and '_' are allowed",
+                       n, name);
+    }
+    if (g->is_local && s->datacenters.len > 2) {
+        return err_set(e, MU_E_BAD_REQUEST,
+                       "Service identity \"%.*s\" cannot specify a list of datacenters on a "
+                       "local token",
+                       n, name);
+    }
+    return 0;
+}
+
+static int put_services(struct jw *w, const struct access_given *g, const char *what, struct err *e)
 {
     jw_key(w, "ServiceIdentities");
     jw_arr(w);
     for (size_t i = 0; i < g->n_services; i++) {
-        if (!has_name(g->services[i].name, 256, 0)) {
-            return err_set(e, MU_E_BAD_REQUEST,
-                           "Service identity has an invalid name. Only lowercase alphanumeric "
-                           "characters, '-' and '_' are allowed");
+        if (check_service(g, &g->services[i], what, e) != 0) {
+            return e->code;
         }
         jw_obj(w);
         jw_key(w, "ServiceName");
         jw_slice(w, g->services[i].name);
-        jw_key(w, "Datacenters");
-        put_list(w, g->services[i].datacenters);
+        if (g->services[i].datacenters.len > 2) {
+            jw_key(w, "Datacenters");
+            put_list(w, g->services[i].datacenters);
+        }
         jw_end(w);
     }
     jw_end(w);
     return 0;
 }
 
-static int put_nodes(struct jw *w, const struct access_given *g, struct err *e)
+static int put_nodes(struct jw *w, const struct access_given *g, const char *what, struct err *e)
 {
     jw_key(w, "NodeIdentities");
     jw_arr(w);
     for (size_t i = 0; i < g->n_nodes; i++) {
         if (!has_name(g->nodes[i].name, 256, 0) || g->nodes[i].datacenter.len == 0) {
-            return err_set(e, MU_E_BAD_REQUEST, "%s",
+            return err_set(e, MU_E_BAD_REQUEST,
                            g->nodes[i].datacenter.len == 0
-                               ? "Node identity is missing the datacenter field on this token"
-                               : "Node identity has an invalid name. Only lowercase alphanumeric "
-                                 "characters, '-' and '_' are allowed");
+                               ? "Node identity is missing the datacenter field on this %s"
+                               : "Node identity of this %s has an invalid name. Only alphanumeric "
+                                 "characters, '-' and '_' are allowed",
+                           what);
         }
         jw_obj(w);
         jw_key(w, "NodeName");
@@ -255,7 +301,8 @@ static int put_templates(struct jw *w, const struct access_given *g, struct err 
     return 0;
 }
 
-static int put_given(struct jw *w, struct view *v, const struct access_given *g, struct err *e)
+static int put_given(struct jw *w, struct view *v, const struct access_given *g, const char *what,
+                     struct err *e)
 {
     const struct linking policies = {v, "policy", access_policy_id, ACCESS_POLICIES};
     const struct linking roles = {v, "role", access_role_id, ACCESS_ROLES};
@@ -275,8 +322,8 @@ static int put_given(struct jw *w, struct view *v, const struct access_given *g,
         return e->code;
     }
     jw_key(w, "Roles");
-    if (put_links(w, &roles, g->roles, g->n_roles, e) != 0 || put_services(w, g, e) != 0 ||
-        put_nodes(w, g, e) != 0) {
+    if (put_links(w, &roles, g->roles, g->n_roles, e) != 0 || put_services(w, g, what, e) != 0 ||
+        put_nodes(w, g, what, e) != 0) {
         return e->code;
     }
     return put_templates(w, g, e);
@@ -290,7 +337,7 @@ int access_token_document(struct view *v, const struct access_given *g, struct b
     jw_obj(&w);
     jw_key(&w, "AccessorID");
     jw_slice(&w, g->id);
-    if (put_given(&w, v, g, e) != 0) {
+    if (put_given(&w, v, g, "token", e) != 0) {
         return e->code;
     }
     jw_key(&w, "Local");
@@ -309,10 +356,8 @@ int access_role_document(struct view *v, const struct access_given *g, struct bu
                          struct err *e)
 {
     struct jw w;
-    if (!has_name(g->name, 256, 0)) {
-        return err_set(e, MU_E_BAD_REQUEST,
-                       "Invalid Role: invalid Name. Only alphanumeric characters, '-' and '_' are "
-                       "allowed");
+    if (check_name(g, 256, "Role", e) != 0) {
+        return e->code;
     }
     jw_init(&w, out);
     jw_obj(&w);
@@ -320,7 +365,7 @@ int access_role_document(struct view *v, const struct access_given *g, struct bu
     jw_slice(&w, g->id);
     jw_key(&w, "Name");
     jw_slice(&w, g->name);
-    if (put_given(&w, v, g, e) != 0) {
+    if (put_given(&w, v, g, "role", e) != 0) {
         return e->code;
     }
     jw_end(&w);
@@ -331,10 +376,8 @@ int access_policy_document(const struct access_given *g, struct buf *out, struct
 {
     struct rules rules;
     struct jw w;
-    if (!has_name(g->name, 128, 0)) {
-        return err_set(e, MU_E_BAD_REQUEST,
-                       "Invalid Policy: invalid Name. Only alphanumeric characters, '-' and '_' "
-                       "are allowed");
+    if (check_name(g, 128, "Policy", e) != 0) {
+        return e->code;
     }
     if (g->description.len > ACCESS_TEXT_MAX) {
         return err_set(e, MU_E_BAD_REQUEST, "Invalid Policy: at most %d bytes of description",

@@ -120,11 +120,27 @@ int acl_sees(const struct consul_read *g)
     return access_allows(g->who, ACCESS_ACL, slice_of(NULL, 0), ACCESS_READ) ? 0 : MU_E_DENIED;
 }
 
-struct acl_change *acl_change_new(struct consul_call *k, int has_body)
+int acl_has_id(struct consul_call *k, const char *what)
 {
+    if (k->rest.len == 0) {
+        consul_text(k->r, 400, "Missing %s ID", what);
+        return 0;
+    }
+    if (!access_is_id(k->rest)) {
+        consul_text(k->r, 500, "failed acl %s lookup: index error: UUID must be 36 characters",
+                    what);
+        return 0;
+    }
+    return 1;
+}
+
+struct acl_change *acl_change_new(struct consul_call *k, const char *what, int has_body)
+{
+    struct body b = {.alloc = body_alloc, .arg = k->r};
     struct acl_change *h = http_alloc(k->r, sizeof(*h));
     memset(h, 0, sizeof(*h));
-    if (has_body && consul_body(k->r, &acl_table, &h->b) != 0) {
+    if (has_body && body_read(&b, http_body(k->r), &acl_table, &h->b) != 0) {
+        consul_text(k->r, 400, "%s decoding failed: %s", what, b.error);
         return NULL;
     }
     h->k = *k;
@@ -316,26 +332,33 @@ static void put_identities(struct jw *w, struct view *v, const json_t *doc)
     }
 }
 
-static void put_policy(struct jw *w, const json_t *doc)
+/* Its rules are told of one, and not in lists. */
+static void put_policy(struct jw *w, const json_t *doc, int is_listed)
 {
+    const json_t *datacenters = json_object_get(doc, "Datacenters");
     put(w, "ID", text_of(json_object_get(doc, "ID")));
     put(w, "Name", text_of(json_object_get(doc, "Name")));
     put(w, "Description", text_of(json_object_get(doc, "Description")));
-    put(w, "Rules", text_of(json_object_get(doc, "Rules")));
-    if (json_is_array(json_object_get(doc, "Datacenters"))) {
-        put_raw(w, "Datacenters", json_object_get(doc, "Datacenters"));
+    if (!is_listed) {
+        put(w, "Rules", text_of(json_object_get(doc, "Rules")));
+    }
+    if (json_is_array(datacenters)) {
+        put_raw(w, "Datacenters", datacenters);
+    } else if (is_listed) {
+        jw_key(w, "Datacenters");
+        jw_null(w);
     }
 }
 
-void acl_show(struct jw *w, struct view *v, struct slice kind, const struct record_row *row,
-              struct slice secret)
+static void show(struct jw *w, struct view *v, struct slice kind, const struct record_row *row,
+                 struct slice secret, int is_listed)
 {
     uint8_t digest[32];
     struct err e = {0};
     json_t *doc = NULL;
     (void)jr_parse(row->body, &doc, &e); /* nothing but our own comes here */
     if (slice_eq(kind, ACCESS_POLICIES)) {
-        put_policy(w, doc);
+        put_policy(w, doc, is_listed);
     } else {
         if (slice_eq(kind, ACCESS_TOKENS)) {
             put_token(w, doc, secret);
@@ -354,6 +377,35 @@ void acl_show(struct jw *w, struct view *v, struct slice kind, const struct reco
     jw_u64(w, row->meta.create_rev);
     jw_key(w, "ModifyIndex");
     jw_u64(w, row->meta.mod_rev);
+}
+
+void acl_show(struct jw *w, struct view *v, struct slice kind, const struct record_row *row,
+              struct slice secret)
+{
+    show(w, v, kind, row, secret, 0);
+}
+
+void acl_show_listed(struct jw *w, struct view *v, struct slice kind, const struct record_row *row)
+{
+    jw_obj(w);
+    show(w, v, kind, row, slice_of(NULL, 0), 1);
+    jw_end(w);
+}
+
+int acl_has_link(const struct record_row *row, const char *list, struct slice id)
+{
+    struct err e = {0};
+    int has = 0;
+    size_t i;
+    json_t *doc, *v;
+    if (jr_parse(row->body, &doc, &e) != 0) {
+        return 0;
+    }
+    json_array_foreach (json_object_get(doc, list), i, v) {
+        has |= slice_eq(id, text_of(v));
+    }
+    jr_free(doc);
+    return has;
 }
 
 /* What was written of that kind; 0, or NOT_FOUND. */

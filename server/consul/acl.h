@@ -38,8 +38,11 @@ struct acl_change {
     char new_id[ACCESS_ID_SIZE + 1], secret[ACL_HIDDEN_MAX], hash[ACCESS_HASH_SIZE];
     struct core_read gate;
 };
-/* has_body: one is read, and may not be missing. */
-struct acl_change *acl_change_new(struct consul_call *k, int has_body);
+/* Whether the path has an id in it; else that was answered. `what` is "token", "policy", "role". */
+int acl_has_id(struct consul_call *k, const char *what);
+/* has_body: one is read, and may not be missing. `what` is "Token", "Policy", "Role". NULL: it was
+ * answered. */
+struct acl_change *acl_change_new(struct consul_call *k, const char *what, int has_body);
 void acl_change_start(struct acl_change *h, acl_plan_fn plan, consul_written_fn done);
 /* Adds OP_RECORD_CAS: `expect` 0 = not there yet. Copies the body. */
 void acl_put(struct acl_change *h, struct slice kind, struct slice name, mu_rev expect,
@@ -68,3 +71,7 @@ int acl_sees(const struct consul_read *g);
 /* The members of a stored document with its indexes. */
 void acl_show(struct jw *w, struct view *v, struct slice kind, const struct record_row *row,
               struct slice secret);
+/* An item of a list. */
+void acl_show_listed(struct jw *w, struct view *v, struct slice kind, const struct record_row *row);
+/* Whether that list of a document has the id in it: "Policies" or "Roles". */
+int acl_has_link(const struct record_row *row, const char *list, struct slice id);

@@ -51,14 +51,20 @@ static int document(struct acl_change *h, struct view *v, int is_policy, struct 
     return rc;
 }
 
+static const char *title(int is_policy)
+{
+    return is_policy ? "Policy" : "Role";
+}
+
 /* Nobody else may have the name. */
 static int claim_name(struct acl_change *h, struct view *v, int is_policy)
 {
     char id[ACCESS_ID_SIZE + 1];
+    int is_new = h->id.len == 0;
     int rc = is_policy ? access_policy_id(v, h->b.name, id) : access_role_id(v, h->b.name, id);
-    (void)err_set(&h->err, MU_E_EXISTS, "Invalid %s: A %s with Name \"%.128s\" already exists",
-                  is_policy ? "Policy" : "Role", is_policy ? "Policy" : "Role",
-                  (const char *)consul_keep(h->k.r, h->b.name).p);
+    (void)err_set(&h->err, MU_E_EXISTS, "Invalid %s: A %s with %s \"%.128s\" already exists",
+                  title(is_policy), is_new ? title(is_policy) : word(is_policy),
+                  is_new ? "Name" : "name", (const char *)consul_keep(h->k.r, h->b.name).p);
     if (rc == 0) {
         consul_text(h->k.r, 500, "%s", h->err.text);
         return -1;
@@ -72,8 +78,8 @@ static int create(struct acl_change *h, struct view *v, int is_policy)
     struct buf doc;
     acl_uuid(h->new_id);
     buf_init(&doc);
-    int rc = document(h, v, is_policy, &doc);
-    rc = rc != 0 ? rc : claim_name(h, v, is_policy);
+    int rc = h->b.name.len != 0 ? claim_name(h, v, is_policy) : 0;
+    rc = rc != 0 ? rc : document(h, v, is_policy, &doc);
     if (rc == 0) {
         acl_put(h, kind_of(is_policy), slice_str(h->new_id), 0, buf_slice(&doc));
     }
@@ -99,7 +105,7 @@ static int find_for_change(struct acl_change *h, struct view *v, int is_policy,
 {
     int rc = find(v, is_policy, h->id, row);
     if (rc == MU_E_NOT_FOUND) {
-        consul_text(h->k.r, 403, "Cannot find %s to update: ACL not found", word(is_policy));
+        consul_text(h->k.r, 500, "cannot find %s %.*s", word(is_policy), SLICE_FMT(h->id));
     } else if (rc != 0) {
         consul_fail(h->k.r, rc, NULL);
     } else if (row->meta.mod_rev == 0) {
@@ -220,21 +226,32 @@ static void deleted(struct consul_write *w)
     }
 }
 
-static void change(struct consul_call *k, int has_body, acl_plan_fn plan, consul_written_fn done)
+static void change(struct consul_call *k, int is_policy, acl_plan_fn plan, consul_written_fn done)
 {
     if (acl_begin(k, ACCESS_WRITE) != 0) {
         return;
     }
-    struct acl_change *h = acl_change_new(k, has_body);
+    struct acl_change *h = acl_change_new(k, title(is_policy), done != deleted);
     if (h == NULL) {
         return;
     }
-    if (h->id.len == 0 && h->b.id.len != 0) {
-        consul_text(k->r, 500, "Cannot specify the ID when creating a new policy or role");
+    if (h->b.id.len != 0 && !slice_eq(h->b.id, h->id)) {
+        consul_text(k->r, 400,
+                    h->id.len == 0 ? "Cannot specify the ID when creating a new %s"
+                                   : "%s ID in URL and payload do not match",
+                    h->id.len == 0 ? word(is_policy) : title(is_policy));
         return;
     }
     h->is_guarded = 1;
     acl_change_start(h, plan, done);
+}
+
+static void change_one(struct consul_call *k, int is_policy, acl_plan_fn plan,
+                       consul_written_fn done)
+{
+    if (acl_begin(k, ACCESS_WRITE) == 0 && acl_has_id(k, word(is_policy))) {
+        change(k, is_policy, plan, done);
+    }
 }
 
 void consul_acl_policy_create(struct consul_call *k)
@@ -244,27 +261,27 @@ void consul_acl_policy_create(struct consul_call *k)
 
 void consul_acl_role_create(struct consul_call *k)
 {
-    change(k, 1, plan_role_create, role_written);
+    change(k, 0, plan_role_create, role_written);
 }
 
 void consul_acl_policy_put(struct consul_call *k)
 {
-    change(k, 1, plan_policy_update, policy_written);
+    change_one(k, 1, plan_policy_update, policy_written);
 }
 
 void consul_acl_role_put(struct consul_call *k)
 {
-    change(k, 1, plan_role_update, role_written);
+    change_one(k, 0, plan_role_update, role_written);
 }
 
 void consul_acl_policy_delete(struct consul_call *k)
 {
-    change(k, 0, plan_policy_delete, deleted);
+    change_one(k, 1, plan_policy_delete, deleted);
 }
 
 void consul_acl_role_delete(struct consul_call *k)
 {
-    change(k, 0, plan_role_delete, deleted);
+    change_one(k, 0, plan_role_delete, deleted);
 }
 
 /* --- reading --- */
@@ -282,10 +299,12 @@ static int render_one(struct consul_read *g, struct view *v, struct buf *out)
     }
     rc = rc != 0 ? rc : find(v, is_policy, x->is_by_name ? slice_str(id) : x->id, &row);
     if (rc == MU_E_NOT_FOUND) {
-        /* As Consul: a role or a name that is not there is 404, an id 403. */
-        g->status = is_policy && !x->is_by_name ? 403 : 404;
+        if (is_policy) { /* as Consul: a role that is not there is 404, a policy 403 */
+            return MU_E_UNAUTHORIZED;
+        }
+        g->status = 404;
         g->content_type = "text/plain; charset=utf-8";
-        buf_append_str(out, is_policy ? "ACL not found" : "Requested role does not exist");
+        buf_append_str(out, "Requested role does not exist");
         return 0;
     }
     if (rc == 0) {
@@ -297,11 +316,14 @@ static int render_one(struct consul_read *g, struct view *v, struct buf *out)
     return rc;
 }
 
+/* ?policy= of roles: those that lead to it. */
 static void show_one(struct acl_read *x, const struct record_row *row)
 {
-    jw_obj(&x->w);
-    acl_show(&x->w, x->v, x->kind, row, slice_of(NULL, 0));
-    jw_end(&x->w);
+    struct slice wanted;
+    if (slice_eq(x->kind, ACCESS_POLICIES) || !http_query(x->g->r, "policy", &wanted) ||
+        wanted.len == 0 || acl_has_link(row, "Policies", wanted)) {
+        acl_show_listed(&x->w, x->v, x->kind, row);
+    }
 }
 
 static int on_row(void *arg, struct slice name, const struct record_row *row)
@@ -342,29 +364,49 @@ static void read_it(struct consul_call *k, struct slice kind, int is_by_name,
     *x = (struct acl_read){.kind = kind, .id = k->rest, .is_by_name = is_by_name};
     struct consul_read *g = consul_read_new(k);
     if (g != NULL) {
+        x->g = g;
         g->data = x;
         consul_read_start(g, render);
     }
 }
 
+static void read_by_id(struct consul_call *k, int is_policy)
+{
+    if (acl_begin(k, ACCESS_READ) == 0 && acl_has_id(k, word(is_policy))) {
+        read_it(k, kind_of(is_policy), 0, render_one);
+    }
+}
+
+static void read_by_name(struct consul_call *k, int is_policy)
+{
+    if (acl_begin(k, ACCESS_READ) != 0) {
+        return;
+    }
+    if (k->rest.len == 0) {
+        consul_text(k->r, 400, "Missing %s Name", word(is_policy));
+        return;
+    }
+    read_it(k, kind_of(is_policy), 1, render_one);
+}
+
 void consul_acl_policy_get(struct consul_call *k)
 {
-    read_it(k, ACCESS_POLICIES, 0, render_one);
+    read_by_id(k, 1);
 }
 
 void consul_acl_policy_by_name(struct consul_call *k)
 {
-    read_it(k, ACCESS_POLICIES, 1, render_one);
+    read_by_name(k, 1);
 }
 
 void consul_acl_role_get(struct consul_call *k)
 {
-    read_it(k, ACCESS_ROLES, 0, render_one);
+    read_by_id(k, 0);
 }
 
 void consul_acl_role_by_name(struct consul_call *k)
 {
-    read_it(k, ACCESS_ROLES, 1, render_one);
+    read_by_name(k, 0);
 }
 
 void consul_acl_policies(struct consul_call *k)
@@ -471,7 +513,9 @@ void consul_acl_authorize(struct consul_call *k)
     for (size_t i = 0; i < all->all.n; i++) {
         jw_obj(&w);
         put(&w, "Resource", q[i].resource);
-        put(&w, "Segment", q[i].segment);
+        if (q[i].segment.len != 0) {
+            put(&w, "Segment", q[i].segment);
+        }
         put(&w, "Access", q[i].access);
         jw_key(&w, "Allow");
         jw_bool(&w, is_allowed(k, &q[i]));

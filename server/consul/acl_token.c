@@ -14,6 +14,7 @@
 enum { TTL_MIN_MS = 60 * 1000, TTL_MAX_MS = 24 * 3600 * 1000 };
 
 #define NS_PER_MS INT64_C(1000000)
+#define RESERVED  SLICE_LIT("00000000-0000-0000-0000-0000000000") /* what is built in */
 
 /* --- the bodies of those that are in no record --- */
 
@@ -59,20 +60,29 @@ static int fail(struct acl_change *h)
 static int expiration(struct acl_change *h, struct access_given *g)
 {
     int64_t left = h->b.ttl / NS_PER_MS;
+    const char *wrong = NULL;
     if (h->b.expiration.len != 0) {
         if (text_parse_time(h->b.expiration, &g->expires_ms) != 0) {
-            consul_text(h->k.r, 400, "Request decode failed: ExpirationTime is no time");
+            consul_text(h->k.r, 400, "Token decoding failed: ExpirationTime is no time");
             return -1;
         }
         left = g->expires_ms - g->created_ms;
     } else if (left != 0) {
         g->expires_ms = g->created_ms + left;
     }
-    if (g->expires_ms != 0 && (left < TTL_MIN_MS || left > TTL_MAX_MS)) {
-        (void)err_set(&h->err, MU_E_BAD_REQUEST,
-                      left < TTL_MIN_MS
-                          ? "expiration time cannot be less than 1m0s in the future"
-                          : "expiration time cannot be more than 24h0m0s in the future");
+    if (h->b.ttl != 0 && h->b.expiration.len != 0) {
+        wrong = "Token Expiration TTL and Expiration Time cannot both be set";
+    } else if (h->b.ttl < 0) {
+        wrong = "Token Expiration TTL should be > 0";
+    } else if (g->expires_ms != 0 && left < 0) {
+        wrong = "ExpirationTime cannot be before CreateTime";
+    } else if (g->expires_ms != 0 && left < TTL_MIN_MS) {
+        wrong = "ExpirationTime cannot be less than 1m0s in the future";
+    } else if (left > TTL_MAX_MS) {
+        wrong = "ExpirationTime cannot be more than 24h0m0s in the future";
+    }
+    if (wrong != NULL) {
+        (void)err_set(&h->err, MU_E_BAD_REQUEST, "%s", wrong);
         return fail(h);
     }
     return 0;
@@ -102,6 +112,13 @@ static int draw(struct acl_change *h, struct view *v)
     }
     if (view_record(v, ACCESS_SECRETS, slice_str(h->hash), &row) == 0) {
         (void)err_set(&h->err, MU_E_EXISTS, "Invalid Token: SecretID is already in use");
+        return fail(h);
+    }
+    if (slice_has_prefix(slice_str(h->new_id), RESERVED) ||
+        slice_has_prefix(slice_str(h->secret), RESERVED)) {
+        (void)err_set(&h->err, MU_E_BAD_REQUEST,
+                      "Invalid Token: UUIDs with the prefix \"%.*s\" are reserved",
+                      SLICE_FMT(RESERVED));
         return fail(h);
     }
     return 0;
@@ -178,7 +195,7 @@ void consul_acl_bootstrap(struct consul_call *k)
         consul_text(k->r, 401, "ACL support disabled");
         return;
     }
-    struct acl_change *h = acl_change_new(k, http_body(k->r).len > 0);
+    struct acl_change *h = acl_change_new(k, "Token", http_body(k->r).len > 0);
     if (h != NULL && consul_dc(k) == 0) {
         struct slice secret = h->b.secret; /* BootstrapSecret would come here */
         memset(&h->b, 0, sizeof(h->b));
@@ -207,11 +224,17 @@ static struct slice member(struct acl_change *h, struct slice body, const char *
     return s;
 }
 
+static int plan_clone(struct acl_change *h, struct view *v);
+
 static int find_known(struct acl_change *h, struct view *v, struct record_row *row)
 {
     int rc = find(&h->k, v, h->id, row);
     if (rc == MU_E_NOT_FOUND) {
-        consul_text(h->k.r, 403, "Cannot find token to update: ACL not found");
+        if (h->plan == plan_clone) {
+            consul_text(h->k.r, 403, "ACL not found");
+        } else {
+            consul_text(h->k.r, 500, "Cannot find token \"%.*s\"", SLICE_FMT(h->id));
+        }
     } else if (rc != 0) {
         consul_fail(h->k.r, rc, NULL);
     }
@@ -229,6 +252,31 @@ static int find_for_change(struct acl_change *h, struct view *v, struct record_r
     return rc;
 }
 
+/* How long a token lives, and where, is settled when it is made; what programs read may come back.
+ */
+static int stays_bounded(struct acl_change *h, const struct record_row *row,
+                         const struct access_given *g)
+{
+    struct err e = {0};
+    json_t *doc = NULL;
+    int64_t told = g->expires_ms;
+    const char *wrong = NULL;
+    int rc = jr_parse(row->body, &doc, &e);
+    int was_local = json_is_true(json_object_get(doc, "Local"));
+    jr_free(doc);
+    if (rc == 0 && was_local != h->b.is_local) {
+        wrong = "cannot toggle local mode of";
+    } else if (h->b.ttl != 0 ||
+               (h->b.expiration.len != 0 &&
+                (text_parse_time(h->b.expiration, &told) != 0 || told != g->expires_ms))) {
+        wrong = "Cannot change expiration time of";
+    }
+    if (wrong != NULL) {
+        consul_text(h->k.r, 500, "%s %.*s", wrong, SLICE_FMT(h->id));
+    }
+    return rc != 0 || wrong != NULL ? -1 : 0;
+}
+
 static int plan_update(struct acl_change *h, struct view *v)
 {
     struct access_given g;
@@ -242,6 +290,9 @@ static int plan_update(struct acl_change *h, struct view *v)
     (void)member(h, row.body, "Created", &g.created_ms);
     (void)member(h, row.body, "Expires", &g.expires_ms);
     g.secret_hash = member(h, row.body, "SecretHash", NULL);
+    if (stays_bounded(h, &row, &g) != 0) {
+        return -1;
+    }
     (void)snprintf(h->new_id, sizeof(h->new_id), "%.*s", SLICE_FMT(h->id));
     if (access_is_id(h->b.secret)) { /* "<hidden>" comes back from programs that read it */
         access_hash(h->b.secret, h->hash);
@@ -343,8 +394,11 @@ static void change(struct consul_call *k, int has_body, acl_plan_fn plan, consul
     if (acl_begin(k, ACCESS_WRITE) != 0) {
         return;
     }
-    struct acl_change *h = acl_change_new(k, has_body);
-    if (h != NULL) {
+    struct acl_change *h = acl_change_new(k, "Token", has_body);
+    if (h != NULL && plan == plan_update && h->b.accessor.len != 0 &&
+        !slice_eq(h->b.accessor, h->id)) {
+        consul_text(k->r, 400, "Token Accessor ID in URL and payload do not match");
+    } else if (h != NULL) {
         h->is_guarded = 1;
         acl_change_start(h, plan, done);
     }
@@ -369,11 +423,9 @@ void consul_acl_token_put(struct consul_call *k)
 
 void consul_acl_token_delete(struct consul_call *k)
 {
-    if (k->rest.len == 0) {
-        consul_text(k->r, 400, "Missing token AccessorID");
-        return;
+    if (acl_begin(k, ACCESS_WRITE) == 0 && acl_has_id(k, "token")) {
+        change(k, 0, plan_delete, deleted);
     }
-    change(k, 0, plan_delete, deleted);
 }
 
 /* --- reading --- */
@@ -428,40 +480,25 @@ void consul_acl_token_get(struct consul_call *k)
     if (acl_begin(k, ACCESS_READ) != 0) {
         return;
     }
-    if (k->rest.len == 0) {
-        consul_text(k->r, 400, "Missing token AccessorID");
-        return;
+    if (acl_has_id(k, "token")) {
+        read_token(k, k->rest);
     }
-    read_token(k, k->rest);
 }
 
+/* No token comes from an auth method. */
 static int is_asked(struct acl_read *x, const struct record_row *row)
 {
-    static const char *const params[] = {"policy", "role"}, *const lists[] = {"Policies", "Roles"};
-    struct err e = {0};
-    struct slice wanted;
-    int is_in = 1;
-    size_t i;
-    json_t *doc, *v;
-    for (size_t p = 0; p < N_ELEMENTS(params) && is_in; p++) {
-        if (!http_query(x->g->r, params[p], &wanted) || jr_parse(row->body, &doc, &e) != 0) {
-            continue;
-        }
-        is_in = 0;
-        json_array_foreach (json_object_get(doc, lists[p]), i, v) {
-            is_in |= slice_eq(wanted, slice_of(json_string_value(v), json_string_length(v)));
-        }
-        jr_free(doc);
-    }
-    return is_in;
+    struct http_req *r = x->g->r;
+    struct slice s;
+    return (!http_query(r, "policy", &s) || s.len == 0 || acl_has_link(row, "Policies", s)) &&
+           (!http_query(r, "role", &s) || s.len == 0 || acl_has_link(row, "Roles", s)) &&
+           (!http_query(r, "authmethod", &s) || s.len == 0);
 }
 
 static void show_one(struct acl_read *x, const struct record_row *row)
 {
     if (is_asked(x, row)) {
-        jw_obj(&x->w);
-        acl_show(&x->w, x->v, ACCESS_TOKENS, row, slice_of(NULL, 0));
-        jw_end(&x->w);
+        acl_show_listed(&x->w, x->v, ACCESS_TOKENS, row);
     }
 }
 

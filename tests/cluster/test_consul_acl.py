@@ -275,6 +275,41 @@ def test_tokens_policies_and_roles(guarded):
     assert a.delete("/v1/acl/policy/00000000-0000-0000-0000-000000000001").status == 500
 
 
+def test_what_does_not_fit(guarded):
+    """Ids that are none, bodies that speak of another one, and what is settled when a token is made."""
+    a = guarded.nodes[0]
+    pol = a.put("/v1/acl/policy", {"Name": "fit", "Rules": 'key "a" { policy = "read" }'}).json["ID"]
+    role = a.put("/v1/acl/role", {"Name": "fit", "Policies": [{"ID": pol}, {"Name": "fit"}]}).json
+    local = a.put("/v1/acl/token", {"Local": True, "ExpirationTTL": "1h", "Roles": [{"Name": "fit"}]}).json
+    t, none = local["AccessorID"], str(uuid.uuid4())
+    assert role["Policies"] == [{"ID": pol, "Name": "fit"}]
+    for what in ("policy", "role", "token"):
+        for method in ("GET", "DELETE"):
+            r = a.request(method, f"/v1/acl/{what}/x")
+            assert r.status == 500 and text(r) == f"failed acl {what} lookup: index error: UUID must be 36 characters"
+            assert a.request(method, f"/v1/acl/{what}/").status == 400
+    for path, body, status, sentence in (
+            ("policy", {}, 500, "Invalid Policy: no Name is set"), ("role", {}, 500, "Invalid Role: no Name is set"), ("policy", {"Name": "n", "ID": none}, 400, "Cannot specify the ID when creating a new policy"),
+            ("policy/" + pol, {"ID": none, "Name": "fit"}, 400, "Policy ID in URL and payload do not match"), ("role/" + role["ID"], {"ID": none, "Name": "fit"}, 400, "Role ID in URL and payload do not match"),
+            ("token/" + t, {"AccessorID": none, "Local": True}, 400, "Token Accessor ID in URL and payload do not match"), ("policy/" + none, {"Name": "n"}, 500, "cannot find policy " + none),
+            ("token/" + none, {}, 500, f'Cannot find token "{none}"'), ("token/" + t, {}, 500, "cannot toggle local mode of " + t),
+            ("token/" + t, {"Local": True, "ExpirationTTL": "2h"}, 500, "Cannot change expiration time of " + t), ("token/" + t, {"Local": True, "ExpirationTime": "2036-01-01T00:00:00Z"}, 500, "Cannot change expiration time of " + t),
+            ("token", {"AccessorID": "00000000-0000-0000-0000-0000000000aa"}, 500, 'Invalid Token: UUIDs with the prefix "00000000-0000-0000-0000-0000000000" are reserved'),
+            ("token", {"SecretID": "00000000-0000-0000-0000-0000000000aa"}, 500, 'Invalid Token: UUIDs with the prefix "00000000-0000-0000-0000-0000000000" are reserved'),
+            ("token", {"ExpirationTTL": "1h", "ExpirationTime": local["ExpirationTime"]}, 500, "Token Expiration TTL and Expiration Time cannot both be set"),
+            ("token", {"Odd": 1}, 400, 'Token decoding failed: json: unknown field "Odd"'), ("role", {"ServiceIdentities": [{}], "Name": "r"}, 500, "Service identity is missing the service name field on this role"),
+            ("token", {"Local": True, "ServiceIdentities": [{"ServiceName": "s", "Datacenters": ["dc1"]}]}, 500, 'Service identity "s" cannot specify a list of datacenters on a local token')):
+        r = a.put("/v1/acl/" + path, body)
+        assert (r.status, text(r)) == (status, sentence), (path, body, r)
+    # what was read may come back
+    read = a.get("/v1/acl/token/" + t).json
+    assert a.put("/v1/acl/token/" + t, {**read, "Description": "changed"}).json["ExpirationTime"] == local["ExpirationTime"]
+    # lists: those that were asked for, and policies without their rules
+    assert [x["Name"] for x in a.get("/v1/acl/roles?policy=" + pol).json] == ["fit"] and a.get("/v1/acl/roles?policy=" + none).json == []
+    assert [x["AccessorID"] for x in a.get("/v1/acl/tokens?role=" + role["ID"]).json] == [t] and a.get("/v1/acl/tokens?authmethod=x").json == []
+    assert not any("Rules" in x for x in a.get("/v1/acl/policies").json)
+
+
 def test_what_a_token_may_not_give(guarded):
     """acl:read reads, and changes nothing; who manages access can all."""
     a = guarded.nodes[0]
