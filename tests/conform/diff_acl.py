@@ -167,6 +167,7 @@ def script():
         yield step(*p)
     yield step("WAIT", "/v1/catalog/service/web-own", b"web-own")
     yield step("WAIT", "/v1/event/list?name=deploy", b"deploy")
+    yield step("WAIT", "/v1/operator/autopilot/health", b'{"Healthy":true')  # Consul looks some time after the start
     for path in READS:
         for who in (("root", ROOT_TOKEN), *TOKENS.items()):
             yield step("GET", path, token=who)
