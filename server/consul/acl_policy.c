@@ -299,12 +299,13 @@ static int render_one(struct consul_read *g, struct view *v, struct buf *out)
     }
     rc = rc != 0 ? rc : find(v, is_policy, x->is_by_name ? slice_str(id) : x->id, &row);
     if (rc == MU_E_NOT_FOUND) {
-        if (is_policy) { /* as Consul: a role that is not there is 404, a policy 403 */
+        if (is_policy && !x->is_by_name) {
             return MU_E_UNAUTHORIZED;
         }
+        /* As newer versions: their clients take 404 for "there is none" of roles and names. */
         g->status = 404;
         g->content_type = "text/plain; charset=utf-8";
-        buf_append_str(out, "Requested role does not exist");
+        buf_append_str(out, is_policy ? "ACL not found" : "Requested role does not exist");
         return 0;
     }
     if (rc == 0) {
