@@ -26,7 +26,7 @@ static int bad(struct err *e, const char *text)
     return err_set(e, MU_E_BAD_REQUEST, "%s", text);
 }
 
-static struct slice keep(const struct import *m, struct slice s)
+struct slice import_keep(const struct import *m, struct slice s)
 {
     uint8_t *p = m->alloc(m->arg, s.len + 1);
     if (s.len > 0) {
@@ -38,7 +38,7 @@ static struct slice keep(const struct import *m, struct slice s)
 
 static struct slice keep_buf(const struct import *m, struct buf *b)
 {
-    struct slice s = keep(m, buf_slice(b));
+    struct slice s = import_keep(m, buf_slice(b));
     buf_fini(b);
     return s;
 }
@@ -235,7 +235,7 @@ static int take_service(const struct import *m, struct slice value, struct impor
     buf_init(&extra);
     buf_init(&id);
     rc = define_service_row(&d, &extra, &o->row, &f);
-    o->row.extra = is_own ? own : keep(m, buf_slice(&extra));
+    o->row.extra = is_own ? own : import_keep(m, buf_slice(&extra));
     buf_fini(&extra);
     if (rc != 0) {
         return bad(e, f.text);
@@ -374,7 +374,7 @@ static int take_lists(const struct import *m, struct slice value, struct session
     buf_init(&b);
     int rc =
         put_names(mp_type_of(nodes) == MP_ARRAY ? nodes : mp_member(value, "Checks"), NULL, &b);
-    row->node_checks = keep(m, buf_slice(&b));
+    row->node_checks = import_keep(m, buf_slice(&b));
     buf_clear(&b);
     rc = rc != 0 ? rc : put_names(mp_member(value, "ServiceChecks"), "ID", &b);
     row->service_checks = keep_buf(m, &b);

@@ -13,16 +13,6 @@ static int bad(struct err *e, const char *text)
     return err_set(e, MU_E_BAD_REQUEST, "%s", text);
 }
 
-static struct slice keep(const struct import *m, struct slice s)
-{
-    uint8_t *p = m->alloc(m->arg, s.len + 1);
-    if (s.len > 0) {
-        memcpy(p, s.p, s.len);
-    }
-    p[s.len] = '\0';
-    return slice_of(p, s.len);
-}
-
 /* time.Time.MarshalBinary: version, seconds, nanoseconds, zone. 0: none, or before 1970. */
 static int64_t time_ms(struct slice b)
 {
@@ -108,7 +98,7 @@ static int take_hash(const struct import *m, struct slice value, const struct ac
         return err_set(e, MU_E_BAD_REQUEST, "a SecretID has 1 to %d bytes", ACCESS_SECRET_MAX);
     }
     access_hash(b->secret, hash);
-    g->secret_hash = keep(m, slice_of(hash, HASH_DIGITS));
+    g->secret_hash = import_keep(m, slice_of(hash, HASH_DIGITS));
     return 0;
 }
 
@@ -136,7 +126,7 @@ int import_token(const struct import *m, struct slice value, struct import_doc *
     rc = rc != 0 ? rc : access_token_document(m->v, &g, &doc, e);
     *out = (struct import_doc){.kind = ACCESS_TOKENS,
                                .name = g.id,
-                               .body = keep(m, buf_slice(&doc)),
+                               .body = import_keep(m, buf_slice(&doc)),
                                .claim_kind = ACCESS_SECRETS,
                                .claim = g.secret_hash};
     buf_fini(&doc);
@@ -166,7 +156,7 @@ int import_policy(const struct import *m, struct slice value, struct import_doc 
     rc = access_policy_document(&g, &doc, e);
     *out = (struct import_doc){.kind = ACCESS_POLICIES,
                                .name = g.id,
-                               .body = keep(m, buf_slice(&doc)),
+                               .body = import_keep(m, buf_slice(&doc)),
                                .claim_kind = ACCESS_POLICY_NAMES,
                                .claim = g.name};
     buf_fini(&doc);
@@ -192,7 +182,7 @@ int import_role(const struct import *m, struct slice value, struct import_doc *o
     rc = access_role_document(m->v, &g, &doc, e);
     *out = (struct import_doc){.kind = ACCESS_ROLES,
                                .name = g.id,
-                               .body = keep(m, buf_slice(&doc)),
+                               .body = import_keep(m, buf_slice(&doc)),
                                .claim_kind = ACCESS_ROLE_NAMES,
                                .claim = g.name};
     buf_fini(&doc);

@@ -6,6 +6,8 @@
 #include "server/consul/body.h"
 #include "server/consul/import.h"
 
+/* A copy that lives as long as what is imported, and a NUL behind it. */
+struct slice import_keep(const struct import *m, struct slice s);
 /* A map, as JSON, by a table. */
 int import_body(const struct import *m, struct slice value, const struct body_table *table,
                 void *out, struct err *e);
