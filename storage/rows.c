@@ -287,6 +287,19 @@ int tags_next(struct pair_iter *it, struct slice *out_tag)
     return list_next(it, out_tag);
 }
 
+int tags_has(struct slice tags, struct slice tag)
+{
+    struct pair_iter it;
+    struct slice s;
+    tags_begin(&it, tags);
+    while (tags_next(&it, &s)) {
+        if (slice_eq(s, tag)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 void metadata_begin(struct pair_iter *it, struct slice metadata)
 {
     list_begin(it, metadata);

@@ -225,6 +225,7 @@ struct pair_iter {
 };
 void tags_begin(struct pair_iter *it, struct slice tags);
 int tags_next(struct pair_iter *it, struct slice *out_tag); /* 1 while there is one */
+int tags_has(struct slice tags, struct slice tag);
 void metadata_begin(struct pair_iter *it, struct slice metadata);
 int metadata_next(struct pair_iter *it, struct slice *out_key, struct slice *out_value);
 

@@ -120,19 +120,6 @@ static int take_behavior(struct consul_call *k, const struct asked *a, struct se
     return 0;
 }
 
-static int has_id(struct slice list, struct slice id)
-{
-    struct pair_iter it;
-    struct slice s;
-    tags_begin(&it, list);
-    while (tags_next(&it, &s)) {
-        if (slice_eq(s, id)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* Appends what is not in `but`. How many. */
 static uint16_t put_ids(struct buf *out, struct slice ids, struct slice but)
 {
@@ -141,7 +128,7 @@ static uint16_t put_ids(struct buf *out, struct slice ids, struct slice but)
     uint16_t n = 0;
     tags_begin(&it, ids);
     while (tags_next(&it, &id)) {
-        if (!has_id(but, id)) {
+        if (!tags_has(but, id)) {
             wire_put_bytes(out, id);
             n++;
         }

@@ -567,23 +567,10 @@ static void set_status(struct apply *a, const struct op_check *m, const struct c
     tell(a, n, a->wants_rows, item);
 }
 
-static int is_kept(struct slice list, struct slice id)
-{
-    struct pair_iter it;
-    struct slice s;
-    tags_begin(&it, list);
-    while (tags_next(&it, &s)) {
-        if (slice_eq(s, id)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static void keep_one(struct apply *a, const struct check_name *n, void *arg)
 {
     const struct op_check *m = arg;
-    if (!is_kept(m->keep, n->id)) {
+    if (!tags_has(m->keep, n->id)) {
         remove_check(a, n);
     }
 }
